@@ -1,0 +1,37 @@
+# Every target creates .venv by itself when it is missing; nothing has to be prepared but Python 3.11+.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo up down test check bench clean
+.DEFAULT_GOAL := demo
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "spendloop needs Python 3.11 or newer on the PATH; set PYTHON=... to name one" >&2; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (about two minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --quiet --editable '.[local,dev]' \
+		|| { echo "The packages above could not be installed: is the Python package index reachable?" >&2; exit 1; }
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/spendloop demo
+
+up: $(READY)
+	@$(BIN)/spendloop up
+
+down: $(READY)
+	@$(BIN)/spendloop down
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY)
+	@$(BIN)/python -m tests.bench
