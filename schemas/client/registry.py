@@ -1,0 +1,118 @@
+"""The schema registry, with a cache: what is registered under a subject never changes, only grows."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+import httpx
+from confluent_kafka.schema_registry import (
+    ConfigCompatibilityLevel,
+    Schema,
+    SchemaRegistryClient,
+    SchemaRegistryError,
+    ServerConfig,
+)
+
+from schemas.definitions import Definition
+from schemas.errors import ContractError, IncompatibleSchema, RegistryUnavailable
+
+__all__ = ["Registry"]
+
+NOT_FOUND, CONFLICT, UNPROCESSABLE = 404, 409, 422
+
+
+class Registry:
+    """Reads and registers the schemas of subjects. Safe to share between threads.
+
+    Every method raises RegistryUnavailable where the registry does not answer.
+    """
+
+    def __init__(self, url: str, *, user: str = "", password: str = "", timeout_s: float = 5.0) -> None:
+        conf: dict[str, Any] = {"url": url, "timeout": timeout_s, "max.retries": 1}
+        if user:
+            conf["basic.auth.user.info"] = f"{user}:{password}"
+        self._client = SchemaRegistryClient(conf)
+        self._known: dict[str, dict[int, str]] = {}
+
+    def writer_schemas(self, subject: str, schema_ids: Collection[int]) -> Mapping[int, str]:
+        """The text of those of these schemas that are registered under the subject, by id.
+
+        An id that is not in the cache costs one look at the subject, however many such ids there are:
+        a schema is registered before a record is written with it, so what is not there then is foreign.
+        """
+        known = self._known.setdefault(subject, {})
+        if not known.keys() >= set(schema_ids):
+            known.update(self._versions(subject))
+        return {schema_id: known[schema_id] for schema_id in schema_ids if schema_id in known}
+
+    def schema_id(self, subject: str, schema: Definition) -> int:
+        """The id to write this schema's records with. Raises ContractError where it is not registered."""
+        try:
+            found = self._client.lookup_schema(subject, Schema(schema.text, "AVRO"))
+        except Exception as error:
+            if _status(error) == NOT_FOUND:
+                raise ContractError(
+                    f"version {schema.version} of {schema.name} is not registered under {subject}: "
+                    "run `spendloop topics apply`"
+                ) from error
+            raise _translated(error) from error
+        return cast(int, found.schema_id)
+
+    def register(self, subject: str, versions: Collection[Definition]) -> int:
+        """Register these versions in order, under FULL_TRANSITIVE. Returns how many were new.
+
+        Raises IncompatibleSchema for one that does not read, or is not read by, one before it.
+        """
+        self._require_compatibility(subject)
+        before = len(self._versions(subject))
+        for schema in versions:
+            try:
+                self._client.register_schema(subject, Schema(schema.text, "AVRO"))
+            except Exception as error:
+                if _status(error) in (CONFLICT, UNPROCESSABLE):
+                    raise IncompatibleSchema(
+                        f"version {schema.version} of {schema.name} is refused under {subject}: {error}"
+                    ) from error
+                raise _translated(error) from error
+        return len(self._versions(subject)) - before
+
+    def ping(self) -> None:
+        """One question, to see that the registry answers."""
+        try:
+            self._client.get_subjects()
+        except Exception as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _require_compatibility(self, subject: str) -> None:
+        level = ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
+        try:
+            self._client.set_config(subject, level)
+        except Exception as error:
+            raise _translated(error) from error
+
+    def _versions(self, subject: str) -> dict[int, str]:
+        try:
+            versions = self._client.get_versions(subject)
+            found = [self._client.get_version(subject, version) for version in versions]
+        except Exception as error:
+            if _status(error) == NOT_FOUND:
+                return {}
+            raise _translated(error) from error
+        return {item.schema_id: item.schema.schema_str for item in found}
+
+
+def _status(error: Exception) -> int | None:
+    return error.http_status_code if isinstance(error, SchemaRegistryError) else None
+
+
+def _translated(error: Exception) -> Exception:
+    """An outage as RegistryUnavailable; what the registry said of a request as ContractError."""
+    status = _status(error)
+    if isinstance(error, httpx.HTTPError) or (status is not None and (status >= 500 or status in (408, 429))):
+        return RegistryUnavailable(f"the schema registry does not answer: {error}")
+    if status is not None:
+        return ContractError(f"the schema registry refused: {error}")
+    return error

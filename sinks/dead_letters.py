@@ -1,0 +1,63 @@
+"""Puts records that cannot be processed where a person finds them, with their original bytes.
+
+Guarantee (delivery.md, rule 12): the dead letter is acknowledged by Kafka before its record is, and its id is
+(role, topic id, partition, offset), so that putting it there twice makes one dead letter.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import fastavro
+
+from schemas import wire
+from schemas.client.publisher import Publisher
+from schemas.definitions import definition, parse
+from schemas.errors import BadRecord
+
+__all__ = ["DeadLetters", "RawRecord"]
+
+
+class RawRecord(NamedTuple):
+    """A record as Kafka gave it."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+class DeadLetters:
+    """The dead letters of one role."""
+
+    def __init__(self, publisher: Publisher, role: str) -> None:
+        self._publisher = publisher
+        self._role = role
+        self._topic = f"{role}.dlt"
+        self._parsed = parse(definition("dead-letters").text)
+
+    def put(self, topic: str, topic_id: str, partition: int, record: RawRecord, bad: BadRecord) -> None:
+        """Hand one record to the producer; it is there for certain after the publisher's `flush`."""
+        letter_id = f"{self._role}:{topic_id}:{partition}:{record.offset}"
+        letter: dict[str, Any] = {
+            "dead_letter_id": letter_id,
+            "role": self._role,
+            "topic": topic,
+            "topic_id": topic_id,
+            "partition": partition,
+            "offset": record.offset,
+            "record_time": record.timestamp_ms,
+            "error_class": bad.error,
+            "error_message": bad.message[:2048],
+            "schema_id": bad.schema_id,
+            "account_id": bad.account_id,
+            "attempt": 1,
+            "key": record.key,
+            "value": record.value,
+            "headers": [{"key": name, "value": value} for name, value in record.headers],
+        }
+        stream = io.BytesIO()
+        fastavro.schemaless_writer(stream, self._parsed, letter)
+        schema_id = self._publisher.schema_id(self._topic)
+        self._publisher.send(self._topic, letter_id.encode(), wire.frame(schema_id, stream.getvalue()))

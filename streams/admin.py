@@ -1,0 +1,148 @@
+"""Creates topics and registers schemas, and finds out which generation of a topic is there."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from schemas.client.registry import Registry
+from schemas.definitions import history
+from schemas.topics import Topic, topics
+from sinks.errors import Unavailable
+from streams.settings import Settings
+
+__all__ = ["Applied", "TopicError", "apply_topics", "registry", "topic_ids"]
+
+TIMEOUT_S = 30.0
+DAY_MS = 86_400_000
+
+
+class TopicError(Exception):
+    """A topic is not as the contract says, and nothing can change that without a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply_topics` found or did for one topic."""
+
+    topic: str
+    partitions: int
+    created: bool
+    new_versions: int
+
+
+def registry(settings: Settings) -> Registry:
+    """The client of the configured registry."""
+    section = settings.registry
+    return Registry(section.url, user=section.user, password=section.password.get_secret_value())
+
+
+def apply_topics(settings: Settings) -> list[Applied]:
+    """Create what is missing and register every schema version; what is there already stays as it is.
+
+    Raises TopicError where a topic has another number of partitions than the settings say, IncompatibleSchema,
+    RegistryUnavailable or Unavailable.
+    """
+    admin = AdminClient(settings.kafka.client())
+    wanted = topics(settings.namespace)
+    present = _partition_counts(admin)
+    for topic in wanted.values():
+        _require_partitions(topic, present.get(topic.name), settings.kafka.partitions)
+    missing = [topic for topic in wanted.values() if topic.name not in present]
+    _create(admin, missing, settings)
+    _configure(admin, [topic for topic in wanted.values() if topic.name in present])
+    client = registry(settings)
+    try:
+        return [
+            Applied(
+                topic.name,
+                present.get(topic.name, settings.kafka.partitions),
+                topic in missing,
+                client.register(topic.subject, history(topic.schema)),
+            )
+            for topic in wanted.values()
+        ]
+    finally:
+        client.close()
+
+
+def topic_ids(kafka: Mapping[str, Any], names: Collection[str]) -> dict[str, str]:
+    """Kafka's ids of these topics: a topic deleted and created again under its name is another topic.
+
+    Raises TopicError for one that is not there, Unavailable where Kafka does not answer.
+    """
+    admin = AdminClient(dict(kafka))
+    found = {}
+    for name, future in admin.describe_topics(
+        TopicCollection(list(names)), request_timeout=TIMEOUT_S
+    ).items():
+        try:
+            found[name] = str(future.result().topic_id)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise TopicError(f"topic {name} is not there: run `spendloop topics apply`") from error
+            raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+    return found
+
+
+def _partition_counts(admin: AdminClient) -> dict[str, int]:
+    try:
+        metadata = admin.list_topics(timeout=TIMEOUT_S)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+
+def _require_partitions(topic: Topic, present: int | None, wanted: int) -> None:
+    if present is not None and present != wanted:
+        raise TopicError(
+            f"{topic.name} has {present} partitions and the settings say {wanted}. The number is fixed, since "
+            "records of one key would move to another partition. To change it: create the deployment anew under "
+            "another `namespace`, publish to it, and retire this one when its topics have run out; or set "
+            f"kafka.partitions = {present}."
+        )
+
+
+def _create(admin: AdminClient, missing: Collection[Topic], settings: Settings) -> None:
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=settings.kafka.partitions,
+            replication_factor=settings.kafka.replication_factor,
+            config=_config(topic, settings.kafka.replication_factor),
+        )
+        for topic in missing
+    ]
+    for name, future in admin.create_topics(new, request_timeout=TIMEOUT_S).items() if new else ():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TopicError(f"{name} could not be created: {error.args[0].str()}") from error
+
+
+def _configure(admin: AdminClient, present: Collection[Topic]) -> None:
+    """Bring the settings of topics that were there before to what this version says."""
+    resources = [
+        ConfigResource(ResourceType.TOPIC, topic.name, set_config=_config(topic, 1)) for topic in present
+    ]
+    for resource, future in admin.alter_configs(resources).items() if resources else ():
+        try:
+            future.result()
+        except KafkaException as error:
+            raise TopicError(f"{resource.name} could not be configured: {error.args[0].str()}") from error
+
+
+def _config(topic: Topic, replication_factor: int) -> dict[str, str]:
+    config = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(topic.retention_d * DAY_MS),
+        "max.message.bytes": str(topic.max_message_bytes),
+        # The record timestamp is the ingest time: the broker's clock, not one a publisher could set.
+        "message.timestamp.type": "LogAppendTime",
+    }
+    if replication_factor > 2:
+        config["min.insync.replicas"] = "2"
+    return config

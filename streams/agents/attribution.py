@@ -1,0 +1,206 @@
+"""The attribution role: clicks and conversions in, attributed conversions out."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import faust
+import numpy as np
+
+from processors.attribution.attribute import Origin, Pending, assemble, concerned
+from processors.attribution.facts import Retention, click_facts, conversion_facts
+from schemas.client.publisher import Publisher
+from schemas.codec import Decoded, Decoder
+from schemas.facts import HeldConversion
+from schemas.topics import topics
+from sinks.dead_letters import DeadLetters, RawRecord
+from sinks.redis.attribution_store import AttributionStore
+from streams.admin import registry, topic_ids
+from streams.app import ChunkSchema, create_app
+from streams.metrics import RoleMetrics
+from streams.patience import Patience
+from streams.settings import Settings
+from streams.transport.chunk import Chunk
+
+__all__ = ["ROLE", "Attribution", "create_attribution_app"]
+
+ROLE = "attribution"
+SOURCES = ("clicks", "conversions")
+OUTPUT = "attributed-conversions"
+
+log = logging.getLogger(__name__)
+
+
+class Attribution:
+    """What the agents of this role do with a chunk.
+
+    1. Decode; what cannot be decoded goes to the dead letters.
+    2. Store the facts, and read in the same script what is held for the conversions they concern.
+    3. Compute and publish the attributed conversions.
+    4. Flush: everything published is acknowledged by Kafka.
+    5. Only then the agent acknowledges the chunk.
+
+    Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
+    with the same version, of which consumers keep one.
+
+    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 4, 12.
+    """
+
+    def __init__(self, settings: Settings, metrics: RoleMetrics) -> None:
+        names = topics(settings.namespace)
+        self._settings = settings
+        self._metrics = metrics
+        self._patience = Patience(metrics)
+        self._registry = registry(settings)
+        self._retention: Retention = settings.retention()
+        self._publisher = Publisher(
+            settings.kafka.client(), self._registry, prefix=settings.namespace, bounds=None
+        )
+        self._dead_letters = DeadLetters(self._publisher, ROLE)
+        self._store = AttributionStore(
+            settings.redis.url.get_secret_value(),
+            namespace=settings.namespace,
+            shards=settings.redis.shards,
+        )
+        self._decoders = {
+            contract: Decoder(names[contract], self._registry, settings.event_time_bounds(contract))
+            for contract in SOURCES
+        }
+        # What is held was valid when it arrived, and stays so however old it is when it is read again.
+        self._held_decoder = Decoder(names["conversions"], self._registry)
+        self._topic_ids = topic_ids(settings.kafka.client(), [names[contract].name for contract in SOURCES])
+
+    async def on_clicks(self, chunk: Chunk) -> None:
+        """Work on a chunk of clicks; when it returns, the chunk may be acknowledged."""
+        decoded, messages, ingest_ms = await self._decode("clicks", chunk)
+        facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
+        held = await self._timed("store", lambda: self._store.add_touchpoints(facts))
+        if held:
+            arrived = {
+                (fact.account_id, fact.id): (chunk.records[row].offset, chunk.records[row].timestamp)
+                for fact, row in zip(facts, decoded.rows.tolist(), strict=True)
+            }
+            pending = concerned(held, self._retention, clicks=arrived)
+            self._metrics.discarded.labels("clicks", "frozen_or_outside_window").inc(len(held) - len(pending))
+            await self._publish(chunk, pending)
+        await self._flush()
+
+    async def on_conversions(self, chunk: Chunk) -> None:
+        """Work on a chunk of conversions; when it returns, the chunk may be acknowledged."""
+        decoded, messages, ingest_ms = await self._decode("conversions", chunk)
+        facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention)
+        held = await self._timed("store", lambda: self._store.add_conversions(facts))
+        arrived = {
+            (fact.account_id, fact.id): chunk.records[row].offset
+            for fact, row in zip(facts, decoded.rows.tolist(), strict=True)
+        }
+        await self._publish(chunk, concerned(held, self._retention, conversions=arrived))
+        await self._flush()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._store.close()
+        self._registry.close()
+
+    async def _decode(
+        self, contract: str, chunk: Chunk
+    ) -> tuple[Decoded, Sequence[bytes], "np.ndarray[Any, np.dtype[np.int64]]"]:
+        """The good records of a chunk, their messages and ingest times, a row each."""
+        records = chunk.records
+        values = [record.value for record in records]
+        times = np.fromiter((record.timestamp for record in records), np.int64, len(records))
+        decoder = self._decoders[contract]
+
+        async def decode() -> Decoded:
+            return await asyncio.to_thread(decoder.decode, values, times)
+
+        decoded = await self._timed("decode", decode)
+        self._observe(contract, chunk, decoded)
+        await self._put_dead_letters(contract, chunk, decoded)
+        return decoded, [values[row] for row in decoded.rows.tolist()], times[decoded.rows]
+
+    async def _put_dead_letters(self, contract: str, chunk: Chunk, decoded: Decoded) -> None:
+        for bad in decoded.bad:
+            record = chunk.records[bad.row]
+            raw = RawRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
+
+            async def put(raw: RawRecord = raw, bad: Any = bad) -> None:
+                topic_id = self._topic_ids[chunk.topic]
+                self._dead_letters.put(chunk.topic, topic_id, chunk.partition, raw, bad)
+
+            await self._patience.wait_for("dead_letters", put)
+            self._metrics.discarded.labels(contract, bad.error).inc()
+        if decoded.bad:
+            log.warning("%s: %d records to the dead letters", chunk.topic, len(decoded.bad))
+
+    async def _publish(self, chunk: Chunk, pending: Sequence[Pending]) -> None:
+        if not pending:
+            return
+        messages = [item.conversion.message for item in pending]
+        times = np.array([item.conversion.ingest_ms for item in pending], np.int64)
+
+        async def decode() -> Decoded:
+            return await asyncio.to_thread(self._held_decoder.decode, messages, times)
+
+        decoded = await self._timed("decode_held", decode)
+        origin = Origin(chunk.topic, self._topic_ids[chunk.topic], chunk.partition)
+        known = [pending[row] for row in decoded.rows.tolist()]
+        attributed = assemble(decoded.batch, known, origin)
+
+        async def publish() -> None:
+            self._publisher.publish_batch(OUTPUT, attributed)
+
+        await self._timed("publish", publish)
+        self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
+
+    async def _flush(self) -> None:
+        async def flush() -> None:
+            await asyncio.to_thread(self._publisher.flush)
+
+        await self._timed("flush", flush)
+
+    async def _timed(self, stage: str, step: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return await self._patience.wait_for(stage, step)
+        finally:
+            self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
+
+    def _observe(self, contract: str, chunk: Chunk, decoded: Decoded) -> None:
+        metrics, partition = self._metrics, str(chunk.partition)
+        metrics.received.labels(contract).inc(len(chunk.records))
+        metrics.batch_size.labels(contract).observe(len(chunk.records))
+        metrics.lag.labels(contract, partition).set(chunk.log_end - chunk.end)
+        metrics.processed_until.labels(contract, partition).set(chunk.records[-1].timestamp / 1000)
+        for field, count in decoded.dropped_fields.items():
+            metrics.dropped_fields.labels(contract, field).inc(count)
+        if len(decoded.rows):
+            newest = decoded.batch.column("event_time")[-1].value
+            ingest = chunk.records[int(decoded.rows[-1])].timestamp
+            metrics.freshness.labels(contract, partition).set((ingest - newest) / 1000)
+
+
+def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.App:
+    """The role as a Faust app."""
+    app = create_app(ROLE, settings)
+    names = topics(settings.namespace)
+    role = Attribution(settings, metrics)
+
+    def source(contract: str) -> Any:
+        return app.topic(names[contract].name, schema=ChunkSchema())
+
+    @app.agent(source("clicks"), name="clicks")
+    async def clicks(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await role.on_clicks(event.value)
+            event.ack()
+
+    @app.agent(source("conversions"), name="conversions")
+    async def conversions(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await role.on_conversions(event.value)
+            event.ack()
+
+    return app

@@ -1,0 +1,46 @@
+"""What every role tells Prometheus. The names are a contract: dashboards and alerts go by them.
+
+Instrumented are batches, not events. Personal data is never a label.
+"""
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+
+__all__ = ["RoleMetrics", "serve_metrics"]
+
+DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SIZE_BUCKETS = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
+
+
+class RoleMetrics:
+    """The metrics of one role, of which a process has one."""
+
+    def __init__(self) -> None:
+        self.received = Counter("received_events_total", "Records taken from Kafka.", ["topic"])
+        self.sent = Counter("sent_events_total", "Records or rows handed on and acknowledged.", ["target"])
+        self.errors = Counter("errors_total", "Failures of a stage, each of them tried again.", ["stage"])
+        self.discarded = Counter(
+            "discarded_events_total", "Records not processed: in the dead letters, or of no effect.", ["topic", "reason"]
+        )
+        self.dropped_fields = Counter(
+            "dropped_fields_total", "Values left out because they were not what their field is for.", ["topic", "field"]
+        )
+        self.lag = Gauge("consumer_lag_events", "Records between the position and the log's end.", ["topic", "partition"])
+        self.freshness = Gauge(
+            "event_time_freshness_seconds",
+            "Ingest time of the newest record worked on, less its event time.",
+            ["topic", "partition"],
+        )
+        self.processed_until = Gauge(
+            "processed_until_timestamp_seconds", "Ingest time of the newest record worked on.", ["topic", "partition"]
+        )
+        self.batch_size = Histogram("batch_size_events", "Records in a batch.", ["topic"], buckets=SIZE_BUCKETS)
+        self.batch_duration = Histogram(
+            "batch_duration_seconds", "Time a stage took for a batch.", ["stage"], buckets=DURATION_BUCKETS
+        )
+        self.waiting = Gauge("waiting_for_dependency", "1 while a dependency is waited for.", ["dependency"])
+
+
+def serve_metrics(host: str, port: int) -> int:
+    """Serve /metrics in a thread; port 0 takes a free one. Returns the port."""
+    server, _ = start_http_server(port, host, REGISTRY)
+    return int(server.server_port)

@@ -1,0 +1,221 @@
+"""One typed settings file, with environment overrides and the local stack as the fallback.
+
+Sources, the first that has a value wins:
+
+1. environment: SPENDLOOP_<SECTION>__<NAME>, such as SPENDLOOP_KAFKA__BOOTSTRAP_SERVERS
+2. spendloop.toml in the working directory, or the file that SPENDLOOP_SETTINGS names
+3. the addresses of the local stack in .spendloop, or in the directory that SPENDLOOP_DIR names
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from deploy.local.state import DEFAULT_DIRECTORY, read_state
+from processors.attribution.facts import Retention
+from schemas.validation import DAY_MS, EventTimeBounds
+
+__all__ = ["Settings", "SettingsError", "load_settings", "stack_directory"]
+
+DAY_S = 86_400
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message says which, and what they should be."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """Where the brokers are and who we are to them."""
+
+    bootstrap_servers: str
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    ssl_ca_file: str = ""
+    partitions: int = Field(4, ge=1, description="Of a topic at its creation; fixed from then on.")
+    replication_factor: int = Field(1, ge=1)
+
+    def client(self) -> dict[str, Any]:
+        """Settings of a librdkafka client."""
+        conf: dict[str, Any] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.security_protocol,
+        }
+        if self.ssl_ca_file:
+            conf["ssl.ca.location"] = self.ssl_ca_file
+        if self.security_protocol.startswith("SASL"):
+            conf["sasl.mechanism"] = self.sasl_mechanism
+            conf["sasl.username"] = self.sasl_username
+            conf["sasl.password"] = self.sasl_password.get_secret_value()
+        return conf
+
+
+class RegistrySettings(_Section):
+    """The schema registry, as Confluent's clients address it."""
+
+    url: str
+    user: str = ""
+    password: SecretStr = SecretStr("")
+
+
+class RedisSettings(_Section):
+    """Where the state is. The URL may hold a password."""
+
+    url: SecretStr
+    shards: int = Field(1, ge=1, description="Hash tags in use; fixed for the life of a deployment.")
+
+
+class ClickHouseSettings(_Section):
+    """Where analysts query."""
+
+    url: str
+    database: str = Field("spendloop", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    user: str = "default"
+    password: SecretStr = SecretStr("")
+
+
+class EventSettings(_Section):
+    """How far an event's own time may lie from Kafka's. What is outside goes to the dead letters."""
+
+    max_ahead_s: int = Field(3_600, ge=0, description="Clocks of browsers run ahead.")
+    max_age_d: dict[str, int] = Field(
+        default={"clicks": 90, "conversions": 90, "crm-events": 1_100, "ad-performance": 1_100},
+        description="By topic.",
+    )
+
+
+class AccountSettings(_Section):
+    """What differs for one tenant."""
+
+    lookback_d: int | None = Field(None, ge=1, le=90)
+
+
+class AttributionSettings(_Section):
+    """How far back a conversion looks for clicks, and how long both are held."""
+
+    lookback_d: int = Field(30, ge=1, le=90)
+    lateness_d: int = Field(
+        21, ge=1, description="The slowest record, the longest outage and the oldest replay, together."
+    )
+
+
+class LoaderSettings(_Section):
+    """Sizes of ClickHouse blocks."""
+
+    block_rows: int = Field(65_536, ge=1)
+    flush_interval_s: float = Field(1.0, gt=0)
+
+
+class MetricsSettings(_Section):
+    """Where a role serves /metrics. Port 0 takes a free one and says which in the log."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(0, ge=0, le=65_535)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Numbers carry their units in their names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SPENDLOOP_", env_nested_delimiter="__", extra="ignore", frozen=True
+    )
+
+    namespace: str = Field(
+        "", pattern=r"^[a-z0-9._-]*$", description="In front of topics, groups and keys of a deployment."
+    )
+    kafka: KafkaSettings
+    registry: RegistrySettings
+    redis: RedisSettings
+    clickhouse: ClickHouseSettings
+    events: EventSettings = EventSettings()
+    attribution: AttributionSettings = AttributionSettings()
+    loader: LoaderSettings = LoaderSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    accounts: dict[str, AccountSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment, then the file, then the local stack."""
+        return (
+            sources["env_settings"],
+            TomlConfigSettingsSource(settings_cls, settings_file()),
+            _LocalStackSource(settings_cls),
+        )
+
+    def group(self, role: str) -> str:
+        """The consumer group of a role."""
+        return f"{self.namespace}spendloop-{role}"
+
+    def event_time_bounds(self, contract: str) -> EventTimeBounds | None:
+        """How far the event times of a topic may lie from the ingest time; None for our own outputs."""
+        age_d = self.events.max_age_d.get(contract)
+        return EventTimeBounds(age_d * DAY_MS, self.events.max_ahead_s * 1000) if age_d is not None else None
+
+    def retention(self) -> Retention:
+        """Lookback windows by account."""
+        by_account = {name: a.lookback_d * DAY_S for name, a in self.accounts.items() if a.lookback_d}
+        attribution = self.attribution
+        return Retention(attribution.lookback_d * DAY_S, attribution.lateness_d * DAY_S, by_account)
+
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with any setting."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class _LocalStackSource(PydanticBaseSettingsSource):
+    """The addresses of the stack that `spendloop up` started."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        addresses = read_state(stack_directory()).addresses()
+        if not addresses:
+            return {}
+        return {
+            "kafka": {"bootstrap_servers": addresses["kafka"]},
+            "registry": {"url": addresses["registry"]},
+            "redis": {"url": addresses["redis"]},
+            "clickhouse": {"url": addresses["clickhouse"]},
+        }
+
+
+def stack_directory() -> Path:
+    """Where the local stack keeps its data and its state file."""
+    return Path(os.environ.get("SPENDLOOP_DIR", DEFAULT_DIRECTORY))
+
+
+def settings_file() -> Path:
+    """The settings file, which need not exist."""
+    return Path(os.environ.get("SPENDLOOP_SETTINGS", "spendloop.toml"))
+
+
+def load_settings() -> Settings:
+    """The settings in force. Raises SettingsError, naming every one that is wrong or missing."""
+    named = os.environ.get("SPENDLOOP_SETTINGS")
+    if named and not Path(named).is_file():
+        raise SettingsError(f"SPENDLOOP_SETTINGS names {named}, which is not a file")
+    try:
+        return Settings()  # type: ignore[call-arg]  # its fields come from the sources
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        hint = "start a local stack with `spendloop up`, or give addresses in spendloop.toml"
+        raise SettingsError("\n".join(["the settings are not usable:", *lines, hint])) from None
+    except ValueError as error:
+        raise SettingsError(f"{settings_file()}: {error}") from error

@@ -1,0 +1,174 @@
+"""Faust's Kafka transport with chunks of records in place of records: `broker="batch://host:9092"`.
+
+Stock Faust makes four asyncio tasks a message, commits over an unacknowledged message at the head of a
+partition (its public issue #606), and takes what it fetched before a rebalance for a gap in the log. Here:
+
+1. One event is one chunk of one partition, with the position before and after its fetch.
+2. A chunk is delivered only if it begins where the last one ended, and only in the generation it was fetched
+   in; otherwise the partition is sought back. Nothing is skipped because it was dropped on the way.
+3. Chunks are acknowledged in any order and committed in theirs: the committed offset is the end of the last
+   chunk with no unacknowledged one before it.
+4. What is acknowledged after the partition was revoked is not committed.
+
+It subclasses internals of faust-streaming and aiokafka, which pyproject.toml therefore pins.
+
+Guarantee: at-least-once (delivery.md, rule 1).
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from aiokafka.errors import ConsumerStoppedError
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+from mode.utils.futures import notify
+
+from streams.transport.chunk import Chunk
+
+__all__ = ["Consumer", "Transport"]
+
+#: Bounds what one event holds in memory and how long a script of the state store runs.
+MAX_CHUNK_RECORDS = 5_000
+FETCH_TIMEOUT_S = 1.0
+
+
+class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that talks to Kafka: fetches records together with the positions they lie between."""
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+    ) -> Mapping[TP, Chunk]:
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        assignment = consumer._subscription.subscription.assignment
+        generation = consumer._coordinator.generation
+        before = {tp: assignment.state_value(tp)._position for tp in assignment.tps}
+        with fetcher._subscriptions.fetch_context():
+            fetched = await fetcher.fetched_records(active_partitions, timeout=timeout, max_records=max_records)
+        if consumer._subscription.subscription.assignment is not assignment:
+            return {}  # revoked while waiting: the new owner, or the next fetch, begins at the commit
+        return {
+            TP(tp.topic, tp.partition): _chunk(tp, records, before[tp], assignment.state_value(tp), generation)
+            for tp, records in fetched.items()
+            if records
+        }
+
+
+def _chunk(tp: Any, records: Sequence[Any], before: int | None, state: Any, generation: int) -> Chunk:
+    first = records[0].offset
+    # A seek during the fetch leaves the position read before it behind, or ahead of what was fetched.
+    start = first if before is None else min(before, first)
+    return Chunk(tp.topic, tp.partition, start, state.position, state.highwater, generation, records)
+
+
+class Consumer(stock.Consumer):  # type: ignore[misc]
+    """Delivers chunks and commits them in order."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Chunks delivered and not yet committed, by partition, oldest first: where each ends, and its message.
+        self._in_flight: defaultdict[TP, deque[tuple[int, ConsumerMessage]]] = defaultdict(deque)
+        #: Where the next chunk of a partition has to begin.
+        self._next_start: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                chunks, _ = await self._wait_next_records(FETCH_TIMEOUT_S)
+                await self.sleep(0)
+                for tp, chunk in (chunks or {}).items():
+                    await self._deliver(tp, chunk)
+        except self.consumer_stopped_errors:
+            if not self.transport.app.should_stop:
+                raise
+
+    async def _deliver(self, tp: TP, fetched: Chunk) -> None:
+        for chunk in _pieces(fetched):
+            if not self._belongs(chunk):
+                return
+            expected = self._next_start.get(tp, chunk.start)
+            if chunk.start != expected:
+                self.log.info("%s: fetched from %s instead of %s, seeking back", tp, chunk.start, expected)
+                await self.seek(tp, expected)
+                return
+            message = self._message(tp, chunk)
+            self._in_flight[tp].append((chunk.end, message))
+            self._next_start[tp] = chunk.end
+            await self.callback(message)
+
+    def _belongs(self, chunk: Chunk) -> bool:
+        """Whether the partition is still this consumer's, in the generation the chunk was fetched in."""
+        return self.flow_active and chunk.generation == self.app.consumer_generation_id
+
+    def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
+        last = chunk.records[-1]
+        return ConsumerMessage(
+            chunk.topic,
+            chunk.partition,
+            chunk.end - 1,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            None,
+            None,
+            chunk,
+            None,
+            tp=tp,
+            generation_id=chunk.generation,
+        )
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Mark a chunk as done. Its end is committed when all before it are done too."""
+        if message.acked:
+            return False
+        message.acked = True
+        message.value = None  # it may wait for its commit, its records need not
+        self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)
+        return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self._in_flight if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        queue = self._in_flight[tp]
+        committable = None
+        while queue and queue[0][1].acked:
+            committable, _ = queue.popleft()
+        return committable
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish and commit what is being worked on, then forget what was delivered."""
+        await super().on_partitions_revoked(revoked)
+        self._in_flight.clear()
+        self._next_start.clear()
+
+
+class Transport(stock.Transport):  # type: ignore[misc]
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer: ClassVar[type] = Consumer
+
+
+def _pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """The chunk in pieces of bounded length that begin and end where their neighbours do."""
+    starts = range(0, len(chunk.records), MAX_CHUNK_RECORDS)
+    for number, first in enumerate(starts):
+        records = chunk.records[first : first + MAX_CHUNK_RECORDS]
+        is_last = number == len(starts) - 1
+        yield Chunk(
+            chunk.topic,
+            chunk.partition,
+            chunk.start if number == 0 else records[0].offset,
+            chunk.end if is_last else chunk.records[first + MAX_CHUNK_RECORDS].offset,
+            chunk.log_end,
+            chunk.generation,
+            records,
+        )
