@@ -106,9 +106,7 @@ class Decoder:
             for schema_id, text in self._source.writer_schemas(self._topic.subject, new).items():
                 self._writers[schema_id] = _WriterSchema(schema_id, text)
 
-    def _refuse(
-        self, schema_id: int, where: Rows, messages: Sequence[bytes | None]
-    ) -> Sequence[BadRecord]:
+    def _refuse(self, schema_id: int, where: Rows, messages: Sequence[bytes | None]) -> Sequence[BadRecord]:
         if schema_id == wire.UNFRAMED:
             return [BadRecord(row, *wire.why_unframed(messages[row])) for row in where.tolist()]
         message = f"schema id {schema_id} is not registered under {self._topic.subject}"
@@ -137,9 +135,7 @@ class Decoder:
         table = pa.Table.from_batches(batches).take(order).combine_chunks()
         return table.to_batches()[0], positions[order]
 
-    def _validate(
-        self, batch: pa.RecordBatch, positions: Rows, bad: list[BadRecord], ingest_ms: Rows
-    ) -> Decoded:
+    def _validate(self, batch: pa.RecordBatch, positions: Rows, bad: list[BadRecord], ingest_ms: Rows) -> Decoded:
         refused = self._validator.refuse(batch, ingest_ms[positions])
         if refused:
             accounts = batch.column("account_id") if "account_id" in batch.schema.names else None
@@ -166,18 +162,14 @@ class _WriterSchema:
         self.arrow = arrow_schema(text)
         self._in_rust = self._probe()
 
-    def decode(
-        self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]
-    ) -> list[tuple[pa.RecordBatch, Rows]]:
+    def decode(self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[tuple[pa.RecordBatch, Rows]]:
         """Good records as batches with their positions; bad ones are appended to `bad`."""
         bodies = [message[wire.HEADER_BYTES :] for message in messages]
         if self._in_rust:
             return self._in_batch(bodies, rows, bad)
         return self._one_by_one(bodies, rows, bad)
 
-    def _in_batch(
-        self, bodies: Sequence[bytes], rows: Rows, bad: list[BadRecord]
-    ) -> list[tuple[pa.RecordBatch, Rows]]:
+    def _in_batch(self, bodies: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[tuple[pa.RecordBatch, Rows]]:
         try:
             batch = self._decode_sealed(bodies)
         except _Refused:

@@ -6,8 +6,10 @@ __all__ = [
     "BadRecord",
     "ContractError",
     "DeliveryFailed",
+    "DeliveryPending",
     "IncompatibleSchema",
     "InvalidRecords",
+    "PublisherBroken",
     "RegistryUnavailable",
 ]
 
@@ -51,3 +53,11 @@ class InvalidRecords(ContractError):
 
 class DeliveryFailed(ContractError):
     """Kafka did not acknowledge some records. Those may or may not be on the topic: send them again."""
+
+
+class DeliveryPending(DeliveryFailed):
+    """Kafka has not acknowledged everything in time and is still being asked: flush again, or send again."""
+
+
+class PublisherBroken(ContractError):
+    """The Kafka client cannot go on: it was fenced, or may not write. A new publisher is needed."""

@@ -460,9 +460,7 @@ _AUTHORITY = re.compile(r"[\x00-\x20]*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}", re.IGNOR
 # must catch whatever the names above do. Anchored at the =, of which a page has few; the two classes, and
 # the ids of clicks and campaigns being no such names, save the look at each ending.
 _ENCODED_SEPARATOR = re.compile(r"%(?:25)*(?:40|3d)", re.IGNORECASE)
-_NAME_ENDINGS = (
-    "mail address phone number msisdn name date day birth password passwd token pwd dob tel mobile 5d"
-)
+_NAME_ENDINGS = "mail address phone number msisdn name date day birth password passwd token pwd dob tel mobile 5d"
 _NAME_END = re.compile(
     r"=(?:(?<=\]=)|(?<=[{}][{}]=)(?<!id=)(?:{}))".format(
         "".join(sorted({ending[-2] for ending in _NAME_ENDINGS.split()})),

@@ -86,9 +86,7 @@ class Validator:
             bad.setdefault(row, BadRecord(row, "event_time_out_of_range", message))
         return [bad[row] for row in sorted(bad)]
 
-    def _out_of_time(
-        self, batch: pa.RecordBatch, ingest_ms: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[int, str]]:
+    def _out_of_time(self, batch: pa.RecordBatch, ingest_ms: npt.NDArray[np.int64]) -> Iterator[tuple[int, str]]:
         if self._event_time is None or self._bounds is None:
             return
         event_ms = batch.column(self._event_time).cast(pa.int64()).to_numpy()

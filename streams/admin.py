@@ -75,9 +75,7 @@ def topic_ids(kafka: Mapping[str, Any], names: Collection[str]) -> dict[str, str
     """
     admin = AdminClient(dict(kafka))
     found = {}
-    for name, future in admin.describe_topics(
-        TopicCollection(list(names)), request_timeout=TIMEOUT_S
-    ).items():
+    for name, future in admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S).items():
         try:
             found[name] = str(future.result().topic_id)
         except KafkaException as error:
@@ -125,9 +123,7 @@ def _create(admin: AdminClient, missing: Collection[Topic], settings: Settings) 
 
 def _configure(admin: AdminClient, present: Collection[Topic]) -> None:
     """Bring the settings of topics that were there before to what this version says."""
-    resources = [
-        ConfigResource(ResourceType.TOPIC, topic.name, set_config=_config(topic, 1)) for topic in present
-    ]
+    resources = [ConfigResource(ResourceType.TOPIC, topic.name, set_config=_config(topic, 1)) for topic in present]
     for resource, future in admin.alter_configs(resources).items() if resources else ():
         try:
             future.result()

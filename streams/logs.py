@@ -10,7 +10,17 @@ __all__ = ["LogFormat", "logging_config", "set_up_logging"]
 
 LogFormat = Literal["text", "json"]
 #: What libraries say at INFO is about themselves.
-QUIET = ("httpx", "httpcore", "aiokafka", "faust", "mode", "kafka", "urllib3", "clickhouse_connect", "asyncio")
+QUIET = (
+    "httpx",
+    "httpcore",
+    "aiokafka",
+    "faust",
+    "mode",
+    "kafka",
+    "urllib3",
+    "clickhouse_connect",
+    "asyncio",
+)
 
 
 class JsonFormatter(logging.Formatter):

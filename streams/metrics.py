@@ -19,19 +19,27 @@ class RoleMetrics:
         self.sent = Counter("sent_events_total", "Records or rows handed on and acknowledged.", ["target"])
         self.errors = Counter("errors_total", "Failures of a stage, each of them tried again.", ["stage"])
         self.discarded = Counter(
-            "discarded_events_total", "Records not processed: in the dead letters, or of no effect.", ["topic", "reason"]
+            "discarded_events_total",
+            "Records not processed: in the dead letters, or of no effect.",
+            ["topic", "reason"],
         )
         self.dropped_fields = Counter(
-            "dropped_fields_total", "Values left out because they were not what their field is for.", ["topic", "field"]
+            "dropped_fields_total",
+            "Values left out because they were not what their field is for.",
+            ["topic", "field"],
         )
-        self.lag = Gauge("consumer_lag_events", "Records between the position and the log's end.", ["topic", "partition"])
+        self.lag = Gauge(
+            "consumer_lag_events", "Records between the position and the log's end.", ["topic", "partition"]
+        )
         self.freshness = Gauge(
             "event_time_freshness_seconds",
             "Ingest time of the newest record worked on, less its event time.",
             ["topic", "partition"],
         )
         self.processed_until = Gauge(
-            "processed_until_timestamp_seconds", "Ingest time of the newest record worked on.", ["topic", "partition"]
+            "processed_until_timestamp_seconds",
+            "Ingest time of the newest record worked on.",
+            ["topic", "partition"],
         )
         self.batch_size = Histogram("batch_size_events", "Records in a batch.", ["topic"], buckets=SIZE_BUCKETS)
         self.batch_duration = Histogram(

@@ -14,8 +14,9 @@ from streams.metrics import RoleMetrics
 __all__ = ["OUTAGES", "Patience"]
 
 T = TypeVar("T")
+Outages = tuple[type[Exception], ...]
 #: What passes by itself. Everything else stops the role, uncommitted.
-OUTAGES = (Unavailable, RegistryUnavailable, DeliveryFailed)
+OUTAGES: Outages = (Unavailable, RegistryUnavailable, DeliveryFailed)
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 10.0
 
 log = logging.getLogger(__name__)
@@ -28,20 +29,22 @@ class Patience:
         self._metrics = metrics
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
 
-    async def wait_for(self, stage: str, step: Callable[[], Awaitable[T]]) -> T:
-        """The result of `step`, which must be safe to repeat."""
+    async def wait_for(self, stage: str, step: Callable[[], Awaitable[T]], passing: Outages = OUTAGES) -> T:
+        """The result of `step`, which must be safe to repeat; it is repeated after what is `passing`."""
         attempt = 0
         while True:
             try:
                 result = await step()
-            except OUTAGES as error:
+            except passing as error:
                 await asyncio.sleep(self._note(stage, attempt, error))
                 attempt += 1
             else:
                 self._recovered(stage, attempt)
                 return result
 
-    def wait_for_blocking(self, stage: str, step: Callable[[], T], keep_alive: Callable[[float], None] = time.sleep) -> T:
+    def wait_for_blocking(
+        self, stage: str, step: Callable[[], T], keep_alive: Callable[[float], None] = time.sleep
+    ) -> T:
         """The same without an event loop; `keep_alive` waits for that many seconds."""
         attempt = 0
         while True:

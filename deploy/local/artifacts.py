@@ -37,6 +37,7 @@ KAFKA_COORDINATES = (
 Report = Callable[[str], None]
 MEGABYTE = 1_000_000
 PROGRESS_STEP = 10 * MEGABYTE
+FILES_STEP = 10
 
 
 def cache_directory() -> Path:
@@ -78,7 +79,7 @@ def _fetch_into(place: Path, fetch: Callable[[MavenContext, Path, Report], None]
         with tempfile.TemporaryDirectory(prefix=f"{place.name}.partial-", dir=place.parent) as work:
             context = MavenContext(
                 repo_cache=Path(work) / "repository",
-                resolver=PythonResolver(progress_callback=_progress(report)),
+                resolver=PythonResolver(progress_callback=_progress(place.name, report)),
                 timeout=30,
             )
             target = Path(work) / "target"
@@ -94,17 +95,13 @@ def _fetch_into(place: Path, fetch: Callable[[MavenContext, Path, Report], None]
         ) from error
 
 
-def _fetch_kafka(context: MavenContext, target: Path, report: Report) -> None:
-    report(f"Kafka {KAFKA_VERSION}: looking up which jar files it needs")
+def _fetch_kafka(context: MavenContext, target: Path, _report: Report) -> None:
     inputs, transitive = context.resolver.resolve([context.create_dependency(c) for c in KAFKA_COORDINATES])
-    dependencies = [*inputs, *transitive]
-    for number, dependency in enumerate(dependencies, start=1):
+    for dependency in (*inputs, *transitive):
         jar = dependency.artifact.resolve()
         if not zipfile.is_zipfile(jar):
             raise OSError(f"{jar.name} arrived damaged")
         jar.rename(target / jar.name)
-        if number % 10 == 0 or number == len(dependencies):
-            report(f"Kafka {KAFKA_VERSION}: {number} of {len(dependencies)} jar files")
 
 
 def _fetch_registry(context: MavenContext, target: Path, report: Report) -> None:
@@ -117,12 +114,17 @@ def _fetch_registry(context: MavenContext, target: Path, report: Report) -> None
         unpacked.extractall(target)  # noqa: S202
 
 
-def _progress(report: Report) -> Callable[[str, int], object]:
-    """jgo's hook for progress: a report every ten megabytes of a large file, none for small ones."""
+def _progress(name: str, report: Report) -> Callable[[str, int], object]:
+    """jgo's hook for progress: a report every ten files, and every ten megabytes of a large one."""
+    files = 0
 
     @contextmanager
     def follow(filename: str, size: int) -> Iterator[Callable[[int], None]]:
+        nonlocal files
+        files += 1
         received = 0
+        if files % FILES_STEP == 0:
+            report(f"{name}: {files} files so far")
 
         def update(count: int) -> None:
             nonlocal received

@@ -21,6 +21,7 @@ __all__ = [
     "free_ports",
     "is_running",
     "last_lines",
+    "port_becomes_free",
     "port_is_free",
     "spawn",
     "stop",
@@ -134,6 +135,16 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def port_becomes_free(port: int, timeout_s: float) -> bool:
+    """Whether a port is free by now or soon: a killed process lets go of its sockets a moment later."""
+    deadline = time.monotonic() + timeout_s
+    while not port_is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def free_ports(count: int, besides: Iterable[int] = ()) -> list[int]:

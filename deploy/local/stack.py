@@ -15,7 +15,7 @@ from typing import Literal
 from deploy.local.clickhouse import ClickHouse
 from deploy.local.errors import StackError
 from deploy.local.kafka import Kafka
-from deploy.local.processes import free_ports, is_running, port_is_free, spawn, stop, wait_until_healthy
+from deploy.local.processes import free_ports, is_running, port_becomes_free, spawn, stop, wait_until_healthy
 from deploy.local.redis import Redis
 from deploy.local.registry import Registry
 from deploy.local.server import Server
@@ -35,6 +35,8 @@ SERVER_PORTS = {
 
 # Kafka writes its recovery points on the way down; killed, it reads its whole log at the next start.
 STOP_GRACE_S = 30.0
+
+PORT_GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,9 @@ class LocalStack:
             process = self._state.read().process(name)
             if process is None or not is_running(process):
                 process = self._spawn(name, "role", argv, env=env, address=address)
-        self._cancelled.clear()
-        wait_until_healthy(process, is_healthy or (lambda: True), timeout_s, self._cancelled)
-        self._state.update(lambda state: state.with_ready(name))
+        wait_until_healthy(process, is_healthy or (lambda: True), timeout_s, threading.Event())
+        with self._exclusive():
+            self._state.update(lambda state: state.with_ready(name))
         return process
 
     def _unless_cancelled(self, report: Report) -> Report:
@@ -177,7 +179,7 @@ class LocalStack:
             process = state.process(name)
             if process is not None and is_running(process):
                 continue
-            if all(port in ports and port_is_free(ports[port]) for port in port_names):
+            if all(port in ports and port_becomes_free(ports[port], PORT_GRACE_S) for port in port_names):
                 continue
             if port_names[0] in ports:
                 report(f"{name}: port {ports[port_names[0]]} is taken by another program, choosing a new one")

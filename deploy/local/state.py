@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["DEFAULT_DIRECTORY", "Process", "State", "StateFile", "read_state"]
+__all__ = ["DEFAULT_DIRECTORY", "Kind", "Process", "State", "StateFile", "exclusive", "read_state"]
 
 DEFAULT_DIRECTORY = Path(".spendloop")
 
@@ -83,7 +83,10 @@ def read_state(directory: Path = DEFAULT_DIRECTORY) -> State:
 
 
 class StateFile:
-    """The state file of one stack: replaced as a whole, changed by one thread of one process at a time."""
+    """The state file of one stack, replaced as a whole.
+
+    One thread changes it at a time; other processes are kept out by the stack's lock, which callers hold.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -21,7 +21,7 @@ from schemas.client.edge import CLEAR_FIELDS, URL_FIELDS, conceal
 from schemas.client.registry import Registry
 from schemas.client.writer import RecordWriter
 from schemas.definitions import definition
-from schemas.errors import BadRecord, DeliveryFailed, InvalidRecords
+from schemas.errors import BadRecord, DeliveryFailed, DeliveryPending, PublisherBroken
 from schemas.topics import topics
 from schemas.validation import DAY_MS, EventTimeBounds
 
@@ -66,6 +66,7 @@ class Publisher:
         self._writers: dict[str, RecordWriter] = {}
         self._schema_ids: dict[str, int] = {}
         self._failures: list[str] = []
+        self._fatal = ""
         #: Values that could not be normalised and were left out, by field.
         self.dropped_fields: Counter[str] = Counter()
 
@@ -95,9 +96,7 @@ class Publisher:
     def publish_records(self, topic: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Publish records, all of them or, where one is invalid, none. Raises InvalidRecords."""
         writer = self._writer(topic)
-        concealed = [
-            conceal(record, writer.known, self._default_country, self.dropped_fields) for record in records
-        ]
+        concealed = [conceal(record, writer.known, self._default_country, self.dropped_fields) for record in records]
         self._send(writer, writer.to_batch(concealed))
 
     def publish_table(self, topic: str, table: pa.Table) -> None:
@@ -114,30 +113,37 @@ class Publisher:
         for batch in batches:
             self._send(writer, batch, validate=False)
 
+    def publish_batch(self, topic: str, batch: pa.RecordBatch) -> None:
+        """Publish a batch that has exactly the schema's columns, without checking its values again."""
+        self._send(self._writer(topic), batch, validate=False)
+
     def validate(self, topic: str, records: Sequence[Mapping[str, Any]]) -> list[BadRecord]:
         """What `publish_records` would refuse, record by record, without sending any."""
         writer = self._writer(topic)
-        bad: list[BadRecord] = []
-        for row, record in enumerate(records):
-            concealed = conceal(record, writer.known, self._default_country, Counter())
-            try:
-                writer.require_valid(writer.to_batch([concealed]))
-            except InvalidRecords as error:
-                bad.append(BadRecord(row, error.bad[0].error, error.bad[0].message))
-        return bad
+        ignored: Counter[str] = Counter()
+        concealed = [conceal(record, writer.known, self._default_country, ignored) for record in records]
+        if not writer.problems(concealed):
+            return []
+        found = ((row, writer.problems([record])) for row, record in enumerate(concealed))
+        return [BadRecord(row, bad[0].error, bad[0].message) for row, bad in found if bad]
 
     def send(self, topic: str, key: bytes, value: bytes) -> None:
         """Hand an already framed value to Kafka under the contract name `topic`."""
         self._produce(self._topics[topic].name, key, value)
 
     def flush(self, timeout_s: float = 60.0) -> None:
-        """Wait until everything is acknowledged. Raises DeliveryFailed, naming the first reasons."""
+        """Wait until everything is acknowledged. Raises DeliveryFailed, naming the first reasons.
+
+        DeliveryPending, a DeliveryFailed, says that nothing has failed yet but time is up; flush again to wait on.
+        """
         left = self._producer.flush(timeout_s)
         failures, self._failures = self._failures, []
-        if left:
-            failures.append(f"{left} records were not acknowledged within {timeout_s:g} s")
+        if self._fatal:
+            raise PublisherBroken(self._fatal)
         if failures:
             raise DeliveryFailed("; ".join(failures[:3]) + (" ..." if len(failures) > 3 else ""))
+        if left:
+            raise DeliveryPending(f"{left} records were not acknowledged within {timeout_s:g} s")
 
     def schema_id(self, topic: str) -> int:
         """The id records of this topic are written with. Raises RegistryUnavailable, ContractError."""
@@ -172,6 +178,8 @@ class Publisher:
 
     def _on_failure(self, error: Any, message: Any) -> None:
         if error is not None:
+            if error.fatal():
+                self._fatal = error.str()
             self._failures.append(f"{message.topic()}: {error.str()}")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-import httpx
+import httpx2
 from confluent_kafka.schema_registry import (
     ConfigCompatibilityLevel,
     Schema,
@@ -111,7 +111,7 @@ def _status(error: Exception) -> int | None:
 def _translated(error: Exception) -> Exception:
     """An outage as RegistryUnavailable; what the registry said of a request as ContractError."""
     status = _status(error)
-    if isinstance(error, httpx.HTTPError) or (status is not None and (status >= 500 or status in (408, 429))):
+    if isinstance(error, httpx2.HTTPError) or (status is not None and (status >= 500 or status in (408, 429))):
         return RegistryUnavailable(f"the schema registry does not answer: {error}")
     if status is not None:
         return ContractError(f"the schema registry refused: {error}")

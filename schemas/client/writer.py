@@ -24,9 +24,7 @@ __all__ = ["RecordWriter"]
 class RecordWriter:
     """Checks and encodes the records of one topic, for the publisher."""
 
-    def __init__(
-        self, topic: Topic, schema: Definition, schema_id: int, bounds: EventTimeBounds | None
-    ) -> None:
+    def __init__(self, topic: Topic, schema: Definition, schema_id: int, bounds: EventTimeBounds | None) -> None:
         self.topic = topic
         self.schema_id = schema_id
         self.known = frozenset(field["name"] for field in schema.fields)
@@ -70,6 +68,14 @@ class RecordWriter:
         bad.extend(BadRecord(0, "bad_value", f"{name} is not a SHA-256 in hex") for name in dropped)
         if bad:
             raise InvalidRecords(sorted(bad, key=lambda record: record.row))
+
+    def problems(self, records: Sequence[Mapping[str, Any]]) -> list[BadRecord]:
+        """What is wrong with the records; empty where nothing is."""
+        try:
+            self.require_valid(self.to_batch(records))
+        except InvalidRecords as error:
+            return error.bad
+        return []
 
     def keys(self, batch: pa.RecordBatch) -> Iterable[bytes | None]:
         """The record keys: the first of the topic's key fields that has a value."""

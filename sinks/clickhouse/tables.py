@@ -66,9 +66,7 @@ def _nested(name: str, column: pa.ListArray) -> dict[str, pa.Array]:
     members = column.flatten()
     offsets = pa.array(np.concatenate(([0], np.cumsum(column.value_lengths().to_numpy()))), pa.int32())
     return {
-        f"{name}.{field.name}": pa.ListArray.from_arrays(
-            offsets, _without_nulls(members.field(position))
-        )
+        f"{name}.{field.name}": pa.ListArray.from_arrays(offsets, _without_nulls(members.field(position)))
         for position, field in enumerate(column.type.value_type)
     }
 

@@ -16,7 +16,8 @@ from typing import Any
 import msgpack
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError, TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from schemas.facts import Fact, HeldConversion, HeldFact
 from sinks.errors import Unavailable
@@ -64,7 +65,7 @@ class AttributionStore:
         # A conversion that several scripts of a batch concern is read in each; the last reading is the fullest.
         held: dict[bytes, HeldConversion] = {}
         for prefix, part in self._parts(facts):
-            packed = msgpack.packb([to_row(fact) for fact in part])
+            packed = _for_lua([to_row(fact) for fact in part])
             try:
                 found = await script(keys=[prefix], args=[packed])
             except RedisError as error:
@@ -97,8 +98,14 @@ def _touchpoint_row(fact: Fact) -> tuple[Any, ...]:
 
 def _conversion_row(fact: Fact) -> tuple[Any, ...]:
     reference = msgpack.packb((fact.account_id, fact.id))
-    stored = msgpack.packb((fact.identifiers, fact.content))
+    stored = _for_lua((fact.identifiers, fact.content))
     return reference, fact.digest, stored, fact.expires_at_s, fact.identifiers
+
+
+def _for_lua(value: Any) -> bytes:
+    """The server's cmsgpack does not know msgpack's type for bytes: all strings are of the older, raw type."""
+    packed: bytes = msgpack.packb(value, use_bin_type=False)
+    return packed
 
 
 def _held_conversion(item: Sequence[Any]) -> HeldConversion:
@@ -108,7 +115,7 @@ def _held_conversion(item: Sequence[Any]) -> HeldConversion:
         account_id,
         conversion_id,
         [
-            HeldFact(conversion_id, digest, msgpack.unpackb(stored)[1])
+            HeldFact(conversion_id, digest, msgpack.unpackb(stored, raw=True)[1])
             for digest, stored in zip(contents[::2], contents[1::2], strict=True)
         ],
         [

@@ -8,12 +8,13 @@ from typing import Any
 
 import faust
 import numpy as np
+import pyarrow as pa
 
 from processors.attribution.attribute import Origin, Pending, assemble, concerned
 from processors.attribution.facts import Retention, click_facts, conversion_facts
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
-from schemas.facts import HeldConversion
+from schemas.errors import BadRecord, DeliveryPending
 from schemas.topics import topics
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.redis.attribution_store import AttributionStore
@@ -38,8 +39,8 @@ class Attribution:
 
     1. Decode; what cannot be decoded goes to the dead letters.
     2. Store the facts, and read in the same script what is held for the conversions they concern.
-    3. Compute and publish the attributed conversions.
-    4. Flush: everything published is acknowledged by Kafka.
+    3. Compute the attributed conversions.
+    4. Publish them and the dead letters, and flush: Kafka has acknowledged them all.
     5. Only then the agent acknowledges the chunk.
 
     Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
@@ -55,9 +56,9 @@ class Attribution:
         self._patience = Patience(metrics)
         self._registry = registry(settings)
         self._retention: Retention = settings.retention()
-        self._publisher = Publisher(
-            settings.kafka.client(), self._registry, prefix=settings.namespace, bounds=None
-        )
+        self._publisher = Publisher(settings.kafka.client(), self._registry, prefix=settings.namespace, bounds=None)
+        # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
+        self._emitting = asyncio.Lock()
         self._dead_letters = DeadLetters(self._publisher, ROLE)
         self._store = AttributionStore(
             settings.redis.url.get_secret_value(),
@@ -77,6 +78,7 @@ class Attribution:
         decoded, messages, ingest_ms = await self._decode("clicks", chunk)
         facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_touchpoints(facts))
+        attributed = None
         if held:
             arrived = {
                 (fact.account_id, fact.id): (chunk.records[row].offset, chunk.records[row].timestamp)
@@ -84,8 +86,8 @@ class Attribution:
             }
             pending = concerned(held, self._retention, clicks=arrived)
             self._metrics.discarded.labels("clicks", "frozen_or_outside_window").inc(len(held) - len(pending))
-            await self._publish(chunk, pending)
-        await self._flush()
+            attributed = await self._attribute(chunk, pending)
+        await self._emit("clicks", chunk, decoded.bad, attributed)
 
     async def on_conversions(self, chunk: Chunk) -> None:
         """Work on a chunk of conversions; when it returns, the chunk may be acknowledged."""
@@ -96,8 +98,8 @@ class Attribution:
             (fact.account_id, fact.id): chunk.records[row].offset
             for fact, row in zip(facts, decoded.rows.tolist(), strict=True)
         }
-        await self._publish(chunk, concerned(held, self._retention, conversions=arrived))
-        await self._flush()
+        attributed = await self._attribute(chunk, concerned(held, self._retention, conversions=arrived))
+        await self._emit("conversions", chunk, decoded.bad, attributed)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -118,26 +120,12 @@ class Attribution:
 
         decoded = await self._timed("decode", decode)
         self._observe(contract, chunk, decoded)
-        await self._put_dead_letters(contract, chunk, decoded)
         return decoded, [values[row] for row in decoded.rows.tolist()], times[decoded.rows]
 
-    async def _put_dead_letters(self, contract: str, chunk: Chunk, decoded: Decoded) -> None:
-        for bad in decoded.bad:
-            record = chunk.records[bad.row]
-            raw = RawRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
-
-            async def put(raw: RawRecord = raw, bad: Any = bad) -> None:
-                topic_id = self._topic_ids[chunk.topic]
-                self._dead_letters.put(chunk.topic, topic_id, chunk.partition, raw, bad)
-
-            await self._patience.wait_for("dead_letters", put)
-            self._metrics.discarded.labels(contract, bad.error).inc()
-        if decoded.bad:
-            log.warning("%s: %d records to the dead letters", chunk.topic, len(decoded.bad))
-
-    async def _publish(self, chunk: Chunk, pending: Sequence[Pending]) -> None:
+    async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
+        """The attributed conversions of what is pending, None where nothing is."""
         if not pending:
-            return
+            return None
         messages = [item.conversion.message for item in pending]
         times = np.array([item.conversion.ingest_ms for item in pending], np.int64)
 
@@ -146,20 +134,38 @@ class Attribution:
 
         decoded = await self._timed("decode_held", decode)
         origin = Origin(chunk.topic, self._topic_ids[chunk.topic], chunk.partition)
-        known = [pending[row] for row in decoded.rows.tolist()]
-        attributed = assemble(decoded.batch, known, origin)
+        return assemble(decoded.batch, [pending[row] for row in decoded.rows.tolist()], origin)
 
-        async def publish() -> None:
-            self._publisher.publish_batch(OUTPUT, attributed)
+    async def _emit(
+        self, contract: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None
+    ) -> None:
+        """Publish dead letters and results, and wait until Kafka has acknowledged them all."""
 
-        await self._timed("publish", publish)
-        self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
+        def publish() -> None:
+            for item in bad:
+                record = chunk.records[item.row]
+                raw = RawRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
+                self._dead_letters.put(chunk.topic, self._topic_ids[chunk.topic], chunk.partition, raw, item)
+            if attributed is not None:
+                self._publisher.publish_batch(OUTPUT, attributed)
 
-    async def _flush(self) -> None:
-        async def flush() -> None:
-            await asyncio.to_thread(self._publisher.flush)
+        async def emit() -> None:
+            # A failed delivery repeats both; one that is still under way only the waiting.
+            await asyncio.to_thread(publish)
+            await self._patience.wait_for(
+                "flush", lambda: asyncio.to_thread(self._publisher.flush), passing=(DeliveryPending,)
+            )
 
-        await self._timed("flush", flush)
+        if not bad and attributed is None:
+            return
+        async with self._emitting:
+            await self._timed("emit", emit)
+        for item in bad:
+            self._metrics.discarded.labels(contract, item.error).inc()
+        if bad:
+            log.warning("%s: %d records to the dead letters", chunk.topic, len(bad))
+        if attributed is not None:
+            self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
 
     async def _timed(self, stage: str, step: Any) -> Any:
         began = time.perf_counter()

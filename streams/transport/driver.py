@@ -38,7 +38,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to Kafka: fetches records together with the positions they lie between."""
 
     async def _fetch_records(
-        self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,
+        max_records: int | None = None,
     ) -> Mapping[TP, Chunk]:
         if not self.consumer.flow_active:
             return {}

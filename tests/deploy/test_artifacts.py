@@ -42,9 +42,18 @@ def test_what_is_cached_is_not_fetched_again() -> None:
     assert artifacts._cached("thing-1", break_after_one_file, print) == first
 
 
+def test_progress_is_reported_every_ten_files() -> None:
+    lines: list[str] = []
+    follow = artifacts._progress("thing-1", lines.append)
+    for number in range(25):
+        with follow(f"{number}.jar", 1000) as update:
+            update(1000)
+    assert lines == ["thing-1: 10 files so far", "thing-1: 20 files so far"]
+
+
 def test_progress_is_reported_every_ten_megabytes() -> None:
     lines: list[str] = []
-    with artifacts._progress(lines.append)("app.tar.gz", 25_000_000) as update:
+    with artifacts._progress("thing-1", lines.append)("app.tar.gz", 25_000_000) as update:
         for _ in range(25):
             update(1_000_000)
     assert lines == ["app.tar.gz: 10 of 25 MB", "app.tar.gz: 20 of 25 MB"]

@@ -41,18 +41,14 @@ def shared(name: str) -> dict[str, str]:
 
 def test_kafka_has_the_settings_of_the_property_file(services: dict[str, Any]) -> None:
     environment = services["kafka"]["environment"]
-    expected = {
-        f"KAFKA_{key.upper().replace('.', '_')}": value for key, value in shared("server.properties").items()
-    }
+    expected = {f"KAFKA_{key.upper().replace('.', '_')}": value for key, value in shared("server.properties").items()}
     assert {key: value for key, value in environment.items() if key not in KAFKA_PLACE} == expected
     assert environment["KAFKA_HEAP_OPTS"] == KAFKA_HEAP
 
 
 def test_registry_has_the_settings_of_the_property_file(services: dict[str, Any]) -> None:
     environment = services["registry"]["environment"]
-    expected = {
-        re.sub(r"[^A-Z0-9]", "_", key.upper()): value for key, value in shared("registry.properties").items()
-    }
+    expected = {re.sub(r"[^A-Z0-9]", "_", key.upper()): value for key, value in shared("registry.properties").items()}
     assert {key: value for key, value in environment.items() if key not in REGISTRY_PLACE} == expected
     assert environment["JAVA_OPTS_APPEND"] == REGISTRY_HEAP
     assert environment["APICURIO_DATASOURCE_URL"].endswith(";WRITE_DELAY=0")

@@ -191,9 +191,7 @@ class TestPhone:
     def test_what_is_no_full_number_is_dropped(self, value, country):
         assert normalise(PHONE, value, country=country) is None
 
-    @pytest.mark.parametrize(
-        "kind", [phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE]
-    )
+    @pytest.mark.parametrize("kind", [phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE])
     @pytest.mark.parametrize(
         "style", [phonenumbers.PhoneNumberFormat.NATIONAL, phonenumbers.PhoneNumberFormat.INTERNATIONAL]
     )
@@ -579,10 +577,7 @@ class TestRedactUrl:
         ],
     )
     def test_names_that_are_redacted_whatever_the_value(self, name):
-        assert (
-            redact_url(f"https://s.example/?a=1&{name}=5&b=2")
-            == f"https://s.example/?a=1&{name}=redacted&b=2"
-        )
+        assert redact_url(f"https://s.example/?a=1&{name}=5&b=2") == f"https://s.example/?a=1&{name}=redacted&b=2"
 
     @given(
         st.from_regex(r"[a-z0-9][a-z0-9._+'-]{0,15}@([a-z0-9-]{1,8}\.){1,3}[a-z]{2,6}", fullmatch=True),

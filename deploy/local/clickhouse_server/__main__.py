@@ -16,8 +16,7 @@ from deploy.local.clickhouse_server.http import application
 # Queries that wait for the disk or for each other's merges; the engine itself shares out the cores.
 WORKERS = 32
 
-# Inserts under way are given this long to finish; then queries are cancelled, and their clients see the
-# connection end.
+# Told to stop, it cancels what reads; inserts under way are given this long to finish.
 GRACE_S = 5.0
 
 # ClickHouse's own limit: parameters of a query travel in the URL.
@@ -39,8 +38,8 @@ async def serve(path: Path, port: int) -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await _told_to_stop()
+        engine.cancel_reads()
         await runner.cleanup()
-        engine.cancel_running()
     engine.close()
 
 

@@ -92,9 +92,9 @@ class Engine:
         finally:
             connection.close()
 
-    def cancel_running(self) -> None:
-        """End the queries that run; their callers get QUERY_WAS_CANCELLED."""
-        self._anchor.query("KILL QUERY WHERE query NOT LIKE 'KILL QUERY%' SYNC", "Null")
+    def cancel_reads(self) -> None:
+        """End the SELECT queries that run; their callers get QUERY_WAS_CANCELLED."""
+        self._anchor.query("KILL QUERY WHERE query_kind = 'Select' SYNC", "Null")
 
     def close(self) -> None:
         """Close the data path; other connections must be done."""

@@ -1,0 +1,34 @@
+"""Which errors a user can do something about, and what the exit code says of them."""
+
+from deploy.local.errors import StackError
+from schemas.errors import ContractError
+from sinks.clickhouse.migrations import MigrationError
+from sinks.errors import Refused, Unavailable
+from streams.admin import TopicError
+from streams.demo.run import DemoFailed
+from streams.loader.blocks import TopicRecreated
+from streams.settings import SettingsError
+
+__all__ = ["FAILED", "WRONG_USAGE", "explain"]
+
+FAILED, WRONG_USAGE = 1, 2
+FORESEEN = (
+    StackError,
+    ContractError,
+    MigrationError,
+    Refused,
+    Unavailable,
+    TopicError,
+    DemoFailed,
+    TopicRecreated,
+    FileNotFoundError,
+)
+
+
+def explain(error: Exception) -> tuple[str, int] | None:
+    """The message and exit code for an error that was foreseen, None for a defect."""
+    if isinstance(error, SettingsError):
+        return str(error), WRONG_USAGE
+    if isinstance(error, FORESEEN):
+        return str(error), FAILED
+    return None

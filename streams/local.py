@@ -1,0 +1,48 @@
+"""The local stack with the roles on it: what `spendloop up` and the demo start."""
+
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from deploy.local.processes import free_ports
+from deploy.local.stack import LocalStack
+from streams.admin import apply_topics
+from streams.settings import Settings, load_settings
+
+__all__ = ["ROLES", "start_roles", "start_servers"]
+
+#: Roles of a full stack, and the command of each.
+ROLES = {"attribution": ("worker", "attribution"), "loader": ("load",)}
+
+
+def start_servers(stack: LocalStack, report: Callable[[str], None]) -> Settings:
+    """Start the servers and apply the topics. Returns the settings that lead there."""
+    stack.up(report)
+    settings = load_settings()
+    apply_topics(settings)
+    return settings
+
+
+def start_roles(stack: LocalStack, settings: Settings) -> None:
+    """Start every role that does not run, and wait until each serves its metrics."""
+    for name, command in ROLES.items():
+        recorded = next((status for status in stack.status() if status.name == name), None)
+        if recorded is not None and recorded.health == "running":
+            continue
+        port = free_ports(1)[0]
+        address = f"http://127.0.0.1:{port}/metrics"
+        stack.start_process(
+            name,
+            [sys.executable, "-m", "streams.cli.main", *command, "--metrics-port", str(port)],
+            address=address,
+            is_healthy=lambda address=address: _answers(address),
+        )
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as response:  # noqa: S310  # our own http address
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
