@@ -94,7 +94,7 @@ class Decoder:
             if writer is None:
                 bad.extend(self._refuse(schema_id, where, messages))
                 continue
-            good = writer.decode([messages[row] or b"" for row in where], where, bad)
+            good = writer.decode([messages[row] or b"" for row in where.tolist()], where, bad)
             batches.extend(self._project(batch, writer) for batch, _ in good)
             rows.extend(positions for _, positions in good)
         batch, positions = self._join(batches, rows)
@@ -188,7 +188,7 @@ class _WriterSchema:
         suspects = np.flatnonzero(~whole)
         return [
             (batch.filter(pa.array(whole)), rows[whole]),
-            *self._one_by_one([bodies[i] for i in suspects], rows[suspects], bad),
+            *self._one_by_one([bodies[i] for i in suspects.tolist()], rows[suspects], bad),
         ]
 
     def _decode_sealed(self, bodies: Sequence[bytes]) -> pa.RecordBatch:

@@ -10,8 +10,9 @@ The rules are attributes of the fields in the `.avsc` files, so that they are in
   address written where its hash belongs goes no further.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +48,7 @@ class Validator:
         for field in schema.fields:
             self._read_rules(field["name"], field)
 
-    def _read_rules(self, name: str, rules: object) -> None:
-        assert isinstance(rules, dict)
+    def _read_rules(self, name: str, rules: Mapping[str, Any]) -> None:
         if rules.get("non_empty"):
             self._checks.append((name, "missing_id", _is_empty, f"{name} is empty"))
         if limit := rules.get("max_length"):

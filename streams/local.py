@@ -4,6 +4,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 
 from deploy.local.processes import free_ports
 from deploy.local.stack import LocalStack
@@ -36,7 +37,7 @@ def start_roles(stack: LocalStack, settings: Settings) -> None:
             name,
             [sys.executable, "-m", "streams.cli.main", *command, "--metrics-port", str(port)],
             address=address,
-            is_healthy=lambda address=address: _answers(address),
+            is_healthy=partial(_answers, address),
         )
 
 

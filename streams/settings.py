@@ -147,11 +147,16 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment, then the file, then the local stack."""
         return (
-            sources["env_settings"],
+            env_settings,
             TomlConfigSettingsSource(settings_cls, settings_file()),
             _LocalStackSource(settings_cls),
         )
@@ -210,7 +215,7 @@ def load_settings() -> Settings:
     if named and not Path(named).is_file():
         raise SettingsError(f"SPENDLOOP_SETTINGS names {named}, which is not a file")
     try:
-        return Settings()  # type: ignore[call-arg]  # its fields come from the sources
+        return Settings()
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         hint = "start a local stack with `spendloop up`, or give addresses in spendloop.toml"

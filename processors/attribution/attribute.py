@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from processors.attribution.credit import MODELS, split_micros
@@ -122,7 +123,7 @@ def _latest_fbclid(touchpoints: Sequence[Touchpoint]) -> Touchpoint | None:
     return next((touch for touch in reversed(touchpoints) if touch.fbclid), None)
 
 
-def _offsets(counts: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _offsets(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
 

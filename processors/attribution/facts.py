@@ -156,7 +156,7 @@ def choose_touchpoints(touchpoints: Sequence[Touchpoint]) -> list[Touchpoint]:
 
 def choose_conversion(held: Sequence[HeldFact]) -> ChosenConversion:
     """The content of a conversion that counts."""
-    version, ingest_ms, event_ms, message = max(
+    _, ingest_ms, event_ms, message = max(
         (msgpack.unpackb(fact.content) for fact in held),
         key=lambda content: (content[0], content[1], digest(content[3])),
     )

@@ -26,7 +26,8 @@ def apply(clickhouse: ClickHouse, migrations: Sequence[Migration]) -> list[str]:
     Every statement is one that may be repeated, so that two loaders starting at once do no harm.
     """
     clickhouse.command(
-        "CREATE TABLE IF NOT EXISTS schema_migrations (name String, checksum String, applied_at DateTime DEFAULT now()) "
+        "CREATE TABLE IF NOT EXISTS schema_migrations "
+        "(name String, checksum String, applied_at DateTime DEFAULT now()) "
         "ENGINE = ReplacingMergeTree(applied_at) ORDER BY name"
     )
     known = clickhouse.query("SELECT name, checksum FROM schema_migrations FINAL")

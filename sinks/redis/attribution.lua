@@ -11,9 +11,9 @@ local prefix = KEYS[1]
 local facts = cmsgpack.unpack(ARGV[1])
 
 local function keep_until(key, expires_at)
-    -- GT alone never sets an expiry on a key without one: no expiry counts as infinite.
-    if redis.call('EXPIREAT', key, expires_at, 'GT') == 0 then
-        redis.call('EXPIREAT', key, expires_at, 'NX')
+    -- NX for a key without an expiry, which GT would leave alone: to GT, none counts as infinite.
+    if redis.call('EXPIREAT', key, expires_at, 'NX') == 0 then
+        redis.call('EXPIREAT', key, expires_at, 'GT')
     end
 end
 

@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import msgpack
@@ -44,11 +45,11 @@ class AttributionStore:
 
     async def add_touchpoints(self, facts: Sequence[Fact]) -> list[HeldConversion]:
         """Store clicks. Returns the conversions known under their identifiers. Raises Unavailable."""
-        return await self._run(self._store_touchpoints, facts, _touchpoint_row)
+        return await self._run(self._store_touchpoints, facts, _touchpoint_rows)
 
     async def add_conversions(self, facts: Sequence[Fact]) -> list[HeldConversion]:
         """Store conversions. Returns each of them once with all that is held. Raises Unavailable."""
-        return await self._run(self._store_conversions, facts, _conversion_row)
+        return await self._run(self._store_conversions, facts, _conversion_rows)
 
     async def ping(self) -> None:
         """Raises Unavailable where Redis does not answer."""
@@ -61,11 +62,11 @@ class AttributionStore:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _run(self, script: Any, facts: Sequence[Fact], to_row: Any) -> list[HeldConversion]:
+    async def _run(self, script: Any, facts: Sequence[Fact], to_rows: Any) -> list[HeldConversion]:
         # A conversion that several scripts of a batch concern is read in each; the last reading is the fullest.
         held: dict[bytes, HeldConversion] = {}
         for prefix, part in self._parts(facts):
-            packed = _for_lua([to_row(fact) for fact in part])
+            packed = _for_lua(to_rows(part))
             try:
                 found = await script(keys=[prefix], args=[packed])
             except RedisError as error:
@@ -92,14 +93,33 @@ def _script(name: str) -> str:
     return (folder / "attribution.lua").read_text() + (folder / name).read_text()
 
 
-def _touchpoint_row(fact: Fact) -> tuple[Any, ...]:
-    return fact.id.encode() + fact.digest, fact.content, fact.expires_at_s, fact.identifiers
+def _touchpoint_rows(facts: Sequence[Fact]) -> list[Any]:
+    """A flat list, by identifier: a visitor's clicks are one key."""
+    by_identifier: dict[str, list[Any]] = {}
+    for fact in facts:
+        field = fact.id.encode() + fact.digest
+        for identifier in fact.identifiers:
+            row = by_identifier.get(identifier)
+            if row is None:
+                by_identifier[identifier] = [identifier, fact.expires_at_s, 1, field, fact.content]
+            else:
+                row[1] = max(row[1], fact.expires_at_s)
+                row[2] += 1
+                row += (field, fact.content)
+    return list(chain.from_iterable(by_identifier.values()))
 
 
-def _conversion_row(fact: Fact) -> tuple[Any, ...]:
-    reference = msgpack.packb((fact.account_id, fact.id))
-    stored = _for_lua((fact.identifiers, fact.content))
-    return reference, fact.digest, stored, fact.expires_at_s, fact.identifiers
+def _conversion_rows(facts: Sequence[Fact]) -> list[Any]:
+    return [
+        (
+            msgpack.packb((fact.account_id, fact.id)),
+            fact.digest,
+            _for_lua((fact.identifiers, fact.content)),
+            fact.expires_at_s,
+            fact.identifiers,
+        )
+        for fact in facts
+    ]
 
 
 def _for_lua(value: Any) -> bytes:

@@ -29,8 +29,8 @@ def check(ctx: click.Context) -> None:
     settings = load_settings()
     console.print_json(json.dumps(_masked(settings)))
     console.print(f"settings {settings.fingerprint()}")
-    healthy = all([_report(console, name, test, settings) for name, test in CHECKS.items()])
-    ctx.exit(0 if healthy else 1)
+    failed = sum(not _report(console, name, test, settings) for name, test in CHECKS.items())
+    ctx.exit(1 if failed else 0)
 
 
 def _masked(settings: Settings) -> dict[str, object]:

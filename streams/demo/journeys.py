@@ -16,8 +16,9 @@ __all__ = ["ACCOUNT", "AggregatedPath", "anchor_day", "expand", "read_paths"]
 ACCOUNT = "demo"
 CURRENCY = "EUR"
 HOUR_MS = 3_600_000
-#: Journeys begin over this many days before the anchor; the longest has 89 clicks, an hour apart.
-SPREAD_DAYS = 20
+#: Journeys begin over this many days and have up to 89 clicks an hour apart: all of them end before the anchor, and
+#: none begins so long ago that a conversion would be too late to be attributed anew when its clicks arrive.
+SPREAD_DAYS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ def expand(paths: Sequence[AggregatedPath], anchor: date) -> tuple[pa.Table, pa.
     visitor = np.char.add(np.char.add(np.char.mod("v%d", row), "-"), number.astype(str))
     anchor_ms = int(datetime(anchor.year, anchor.month, anchor.day, tzinfo=UTC).timestamp() * 1000)
     # Spread evenly, by a stride that has no factor in common with the number of minutes.
-    start_ms = anchor_ms - (4 + SPREAD_DAYS) * 24 * HOUR_MS
-    start_ms = start_ms + (np.arange(len(row)) * 7919 % (SPREAD_DAYS * 24 * 60)) * 60_000
+    start_ms = (
+        anchor_ms - (4 + SPREAD_DAYS) * 24 * HOUR_MS + (np.arange(len(row)) * 7919 % (SPREAD_DAYS * 24 * 60)) * 60_000
+    )
 
     length = lengths[row]
     journey = np.repeat(np.arange(len(row)), length)

@@ -138,7 +138,8 @@ def _measure(clickhouse: ClickHouse) -> dict[str, Any]:
         "FROM attributed_conversions FINAL WHERE account_id = '{account}'"
     )
     journeys = one(
-        "SELECT count() AS journeys, countIf(conversions = 0) AS never_converted FROM journeys WHERE account_id = '{account}'"
+        "SELECT count() AS journeys, countIf(conversions = 0) AS never_converted "
+        "FROM journeys WHERE account_id = '{account}'"
     )
     unattributed = one("SELECT count() AS unattributed FROM conversions_unattributed WHERE account_id = '{account}'")
     credit: dict[str, dict[str, float]] = {}

@@ -110,7 +110,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     def _belongs(self, chunk: Chunk) -> bool:
         """Whether the partition is still this consumer's, in the generation the chunk was fetched in."""
-        return self.flow_active and chunk.generation == self.app.consumer_generation_id
+        return bool(self.flow_active and chunk.generation == self.app.consumer_generation_id)
 
     def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         last = chunk.records[-1]

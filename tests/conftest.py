@@ -1,0 +1,44 @@
+"""The real stack, once a test run; every test has topics, keys, groups and a database of its own in it."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from streams.admin import apply_topics
+from streams.settings import Settings, load_settings
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Kafka, registry, Redis and ClickHouse. SPENDLOOP_TEST_STACK names one that is up already."""
+    if running := os.environ.get("SPENDLOOP_TEST_STACK"):
+        yield LocalStack(Path(running))
+        return
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.up(print)
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture
+def settings(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """Settings, here and for processes a test starts, of a deployment without topics."""
+    name = f"t{uuid.uuid4().hex[:8]}"
+    monkeypatch.setenv("SPENDLOOP_DIR", str(stack.directory))
+    monkeypatch.setenv("SPENDLOOP_NAMESPACE", f"{name}.")
+    monkeypatch.setenv("SPENDLOOP_CLICKHOUSE__DATABASE", name)
+    monkeypatch.delenv("SPENDLOOP_SETTINGS", raising=False)
+    return load_settings()
+
+
+@pytest.fixture
+def deployment(settings: Settings) -> Settings:
+    """The same with its topics created and schemas registered."""
+    apply_topics(settings)
+    return settings
