@@ -181,7 +181,8 @@ def _parser_of(avro: Any) -> Callable[[str], Any] | None:
     if isinstance(avro, list):
         avro = next(branch for branch in avro if branch != "null")
     if isinstance(avro, dict):
-        return _LOGICAL.get(str(avro.get("logicalType", "")), json.loads)
+        logical: Callable[[str], Any] = _LOGICAL.get(avro.get("logicalType", ""), json.loads)
+        return logical
     return _PRIMITIVE.get(str(avro))
 
 
