@@ -11,7 +11,7 @@ __all__ = ["LogFormat", "logging_config", "set_up_logging"]
 LogFormat = Literal["text", "json"]
 #: What libraries say at INFO is about themselves.
 QUIET = (
-    "httpx",
+    "httpx2",
     "httpcore",
     "aiokafka",
     "faust",

@@ -1,15 +1,19 @@
 """How far a topic reaches and how far a role has come."""
 
-from typing import Self
+import time
+from collections.abc import Callable
+from typing import Any, Self
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from schemas.topics import topics
+from sinks.errors import Unavailable
 from streams.settings import Settings
 
 __all__ = ["Offsets"]
 
 TIMEOUT_S = 30.0
+RETRY_S = 0.2
 
 
 class Offsets:
@@ -30,14 +34,15 @@ class Offsets:
         """Offset after the newest record, by partition."""
         consumer = self._consumer("loader")
         return {
-            tp.partition: consumer.get_watermark_offsets(tp, TIMEOUT_S)[1]
+            tp.partition: _patiently(lambda tp=tp: consumer.get_watermark_offsets(tp, TIMEOUT_S))[1]
             for tp in self._partitions(consumer, contract)
         }
 
     def committed(self, role: str, contract: str) -> dict[int, int]:
         """What the role's group has committed, by partition; nothing committed counts as zero."""
         consumer = self._consumer(role)
-        found = consumer.committed(self._partitions(consumer, contract), TIMEOUT_S)
+        partitions = self._partitions(consumer, contract)
+        found = _patiently(lambda: consumer.committed(partitions, TIMEOUT_S))
         return {tp.partition: max(tp.offset, 0) for tp in found}
 
     def close(self) -> None:
@@ -53,5 +58,17 @@ class Offsets:
 
     def _partitions(self, consumer: Consumer, contract: str) -> list[TopicPartition]:
         name = self._topics[contract].name
-        numbers = consumer.list_topics(name, TIMEOUT_S).topics[name].partitions
+        numbers = _patiently(lambda: consumer.list_topics(name, TIMEOUT_S)).topics[name].partitions
         return [TopicPartition(name, number) for number in sorted(numbers)]
+
+
+def _patiently(question: Callable[[], Any]) -> Any:
+    """The answer, asked again while the broker is still settling who coordinates what."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return question()
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
+            time.sleep(RETRY_S)

@@ -130,7 +130,7 @@ class MetricsSettings(_Section):
 class Settings(BaseSettings):
     """Everything that can be set. Numbers carry their units in their names."""
 
-    model_config = SettingsConfigDict(env_prefix="SPENDLOOP_", env_nested_delimiter="__", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="SPENDLOOP_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     namespace: str = Field(
         "", pattern=r"^[a-z0-9._-]*$", description="In front of topics, groups and keys of a deployment."

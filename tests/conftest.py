@@ -26,19 +26,33 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         stack.down()
 
 
-@pytest.fixture
-def settings(stack: LocalStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    """Settings, here and for processes a test starts, of a deployment without topics."""
+def isolate(stack: LocalStack, patch: pytest.MonkeyPatch) -> Settings:
+    """Settings, here and for processes a test starts, of a deployment of its own, without topics."""
     name = f"t{uuid.uuid4().hex[:8]}"
-    monkeypatch.setenv("SPENDLOOP_DIR", str(stack.directory))
-    monkeypatch.setenv("SPENDLOOP_NAMESPACE", f"{name}.")
-    monkeypatch.setenv("SPENDLOOP_CLICKHOUSE__DATABASE", name)
-    monkeypatch.delenv("SPENDLOOP_SETTINGS", raising=False)
+    patch.setenv("SPENDLOOP_DIR", str(stack.directory))
+    patch.setenv("SPENDLOOP_NAMESPACE", f"{name}.")
+    patch.setenv("SPENDLOOP_CLICKHOUSE__DATABASE", name)
+    patch.delenv("SPENDLOOP_SETTINGS", raising=False)
     return load_settings()
 
 
 @pytest.fixture
+def settings(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A deployment without topics."""
+    return isolate(stack, monkeypatch)
+
+
+@pytest.fixture
 def deployment(settings: Settings) -> Settings:
-    """The same with its topics created and schemas registered."""
+    """A deployment with its topics created and schemas registered."""
     apply_topics(settings)
     return settings
+
+
+@pytest.fixture(scope="module")
+def shared_deployment(stack: LocalStack) -> Iterator[Settings]:
+    """A deployment that the tests of a module share."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = isolate(stack, patch)
+        apply_topics(settings)
+        yield settings

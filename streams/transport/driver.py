@@ -4,8 +4,8 @@ Stock Faust makes four asyncio tasks a message, commits over an unacknowledged m
 partition (its public issue #606), and takes what it fetched before a rebalance for a gap in the log. Here:
 
 1. One event is one chunk of one partition, with the position before and after its fetch.
-2. A chunk is delivered only if it begins where the last one ended, and only in the generation it was fetched
-   in; otherwise the partition is sought back. Nothing is skipped because it was dropped on the way.
+2. A chunk is delivered only in the generation it was fetched in, and only if it begins where the last one ended;
+   otherwise the partition is sought there. Nothing is skipped because it was dropped on the way.
 3. Chunks are acknowledged in any order and committed in theirs: the committed offset is the end of the last
    chunk with no unacknowledged one before it.
 4. What is acknowledged after the partition was revoked is not committed.
@@ -49,24 +49,30 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
-        assignment = consumer._subscription.subscription.assignment
-        generation = consumer._coordinator.generation
-        before = {tp: assignment.state_value(tp)._position for tp in assignment.tps}
+        positions = _positions(consumer)
         with fetcher._subscriptions.fetch_context():
             fetched = await fetcher.fetched_records(active_partitions, timeout=timeout, max_records=max_records)
-        if consumer._subscription.subscription.assignment is not assignment:
-            return {}  # revoked while waiting: the new owner, or the next fetch, begins at the commit
+        if fetcher._subscriptions.reassignment_in_progress:
+            return {}  # fetched for an assignment that ends; the next one begins at what is committed
+        # No await from here on: records, positions and generation belong together.
+        generation = consumer._coordinator.generation
+        states = consumer._subscription.subscription.assignment
         return {
-            TP(tp.topic, tp.partition): _chunk(tp, records, before[tp], assignment.state_value(tp), generation)
+            TP(tp.topic, tp.partition): _chunk(tp, records, positions.get(tp), states.state_value(tp), generation)
             for tp, records in fetched.items()
             if records
         }
 
 
+def _positions(consumer: Any) -> dict[Any, int | None]:
+    assignment = consumer._subscription.subscription.assignment
+    return {tp: assignment.state_value(tp)._position for tp in assignment.tps} if assignment else {}
+
+
 def _chunk(tp: Any, records: Sequence[Any], before: int | None, state: Any, generation: int) -> Chunk:
     first = records[0].offset
-    # A seek during the fetch leaves the position read before it behind, or ahead of what was fetched.
-    start = first if before is None else min(before, first)
+    # The position read before the fetch is void where a seek or a rebalance happened during it.
+    start = before if before is not None and before <= first else first
     return Chunk(tp.topic, tp.partition, start, state.position, state.highwater, generation, records)
 
 
@@ -96,11 +102,13 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _deliver(self, tp: TP, fetched: Chunk) -> None:
         for chunk in _pieces(fetched):
-            if not self._belongs(chunk):
+            if not self.flow_active:
+                await self.wait(self.can_resume_flow)
+            if self.should_stop or chunk.generation != self.app.consumer_generation_id:
                 return
-            expected = self._next_start.get(tp, chunk.start)
-            if chunk.start != expected:
-                self.log.info("%s: fetched from %s instead of %s, seeking back", tp, chunk.start, expected)
+            expected = self._expected_start(tp)
+            if expected is not None and chunk.start != expected:
+                self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, expected)
                 await self.seek(tp, expected)
                 return
             message = self._message(tp, chunk)
@@ -108,9 +116,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             self._next_start[tp] = chunk.end
             await self.callback(message)
 
-    def _belongs(self, chunk: Chunk) -> bool:
-        """Whether the partition is still this consumer's, in the generation the chunk was fetched in."""
-        return bool(self.flow_active and chunk.generation == self.app.consumer_generation_id)
+    def _expected_start(self, tp: TP) -> int | None:
+        """The end of the last chunk, or after a rebalance what was committed; None where nothing was."""
+        committed: int | None = self._read_offset[tp]
+        return self._next_start.get(tp, committed)
 
     def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         last = chunk.records[-1]

@@ -1,0 +1,181 @@
+"""The batch lane against a real broker."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import faust
+import pytest
+from confluent_kafka import Consumer as PlainConsumer
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.app import ChunkSchema, create_app
+from streams.settings import Settings
+from streams.transport.chunk import Chunk
+from streams.transport.driver import MAX_CHUNK_RECORDS, _pieces
+
+TIMEOUT_S = 60
+
+
+class FakeRecord:
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+
+@given(st.integers(1, 3 * MAX_CHUNK_RECORDS), st.integers(0, 3), st.integers(1, 3))
+def test_pieces_begin_where_their_neighbours_end(count: int, gap_before: int, gap_after: int) -> None:
+    records = [FakeRecord(100 + gap_before + 2 * n) for n in range(count)]
+    whole = Chunk("t", 0, 100, records[-1].offset + gap_after, 10**9, 1, records)
+    pieces = list(_pieces(whole))
+    assert [record for piece in pieces for record in piece.records] == records
+    assert pieces[0].start == whole.start
+    assert pieces[-1].end == whole.end
+    assert [piece.start for piece in pieces[1:]] == [piece.end for piece in pieces[:-1]]
+    assert all(len(piece.records) <= MAX_CHUNK_RECORDS for piece in pieces)
+
+
+class Source:
+    """A topic of a test's own."""
+
+    def __init__(self, settings: Settings, partitions: int = 1) -> None:
+        self.settings = settings
+        self.name = f"lane-{uuid.uuid4().hex[:8]}"
+        self.partitions = partitions
+        admin = AdminClient(settings.kafka.client())
+        admin.create_topics([NewTopic(self.name, partitions, 1)])[self.name].result()
+
+    def publish(self, count: int, *, transactional: bool = False) -> None:
+        conf = self.settings.kafka.client()
+        producer = Producer({**conf, "transactional.id": self.name} if transactional else conf)
+        if transactional:
+            producer.init_transactions()
+            producer.begin_transaction()
+        for number in range(count):
+            producer.produce(self.name, str(number).encode(), partition=number % self.partitions)
+        if transactional:
+            producer.commit_transaction()
+        assert producer.flush(30) == 0
+
+    def committed(self, group: str) -> int:
+        consumer = PlainConsumer({**self.settings.kafka.client(), "group.id": group})
+        found = consumer.committed([TopicPartition(self.name, n) for n in range(self.partitions)], 30)
+        consumer.close()
+        return sum(max(tp.offset, 0) for tp in found)
+
+
+async def run_until(app: faust.App, condition: Callable[[], bool]) -> None:
+    """Run the app as a worker does until the condition holds, and stop it cleanly."""
+    worker = faust.Worker(app, loglevel="WARNING", override_logging=False, loop=asyncio.get_running_loop())
+    await worker.start()
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                await asyncio.sleep(0.05)
+    finally:
+        await worker.stop()
+
+
+def lane(settings: Settings, source: Source, work: Callable[[Chunk], Any]) -> faust.App:
+    app = create_app("lane", settings)
+
+    @app.agent(app.topic(source.name, schema=ChunkSchema()))
+    async def agent(stream: Any) -> None:
+        async for event in stream.noack().events():
+            if work(event.value) is not False:
+                event.ack()
+
+    return app
+
+
+def test_every_record_once_and_in_order_and_the_end_is_committed(settings: Settings) -> None:
+    source = Source(settings, partitions=2)
+    source.publish(12_000)
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    chunks: list[Chunk] = []
+
+    def work(chunk: Chunk) -> None:
+        chunks.append(chunk)
+        seen[chunk.partition] += [int(record.value) for record in chunk.records]
+
+    asyncio.run(run_until(lane(settings, source, work), lambda: sum(map(len, seen.values())) == 12_000))
+    assert seen == {0: list(range(0, 12_000, 2)), 1: list(range(1, 12_000, 2))}
+    assert source.committed(settings.group("lane")) == 12_000
+    assert len(chunks) < 100
+
+
+def test_markers_of_transactions_are_part_of_the_range(settings: Settings) -> None:
+    source = Source(settings)
+    for _ in range(3):
+        source.publish(10, transactional=True)
+    ranges: list[tuple[int, int]] = []
+    count = 0
+
+    def work(chunk: Chunk) -> None:
+        nonlocal count
+        ranges.append((chunk.start, chunk.end))
+        count += len(chunk.records)
+
+    asyncio.run(run_until(lane(settings, source, work), lambda: count == 30))
+    assert ranges[0][0] == 0
+    assert [start for start, _ in ranges[1:]] == [end for _, end in ranges[:-1]]
+    assert source.committed(settings.group("lane")) == ranges[-1][1]
+
+
+def test_nothing_is_committed_over_an_unacknowledged_chunk(settings: Settings) -> None:
+    """Stock Faust commits over the first message of a partition when the second is acknowledged."""
+    source = Source(settings)
+    source.publish(3 * MAX_CHUNK_RECORDS)
+    chunks: list[Chunk] = []
+
+    def work(chunk: Chunk) -> bool:
+        chunks.append(chunk)
+        return len(chunks) > 1
+
+    app = lane(settings, source, work)
+    app.conf.stream_wait_empty = False
+    asyncio.run(run_until(app, lambda: sum(len(chunk.records) for chunk in chunks) == 3 * MAX_CHUNK_RECORDS))
+    assert source.committed(settings.group("lane")) == 0
+
+
+def test_what_was_not_acknowledged_is_delivered_again(settings: Settings) -> None:
+    source = Source(settings)
+    source.publish(2_000)
+    first: list[int] = []
+    again: list[int] = []
+
+    def fail(chunk: Chunk) -> bool:
+        first.extend(record.offset for record in chunk.records)
+        return False
+
+    app = lane(settings, source, fail)
+    app.conf.stream_wait_empty = False
+    asyncio.run(run_until(app, lambda: len(first) > 0))
+    asyncio.run(
+        run_until(
+            lane(settings, source, lambda chunk: again.extend(record.offset for record in chunk.records)),
+            lambda: len(again) == 2_000,
+        )
+    )
+    assert again == list(range(2_000))
+
+
+def test_an_agent_that_raises_stops_the_worker_uncommitted(settings: Settings) -> None:
+    source = Source(settings)
+    source.publish(10)
+    app = lane(settings, source, lambda chunk: 1 / 0)
+    stopped = False
+
+    async def run() -> None:
+        nonlocal stopped
+        with pytest.raises(ZeroDivisionError):
+            await run_until(app, lambda: app.crash_reason is not None)
+            raise app.crash_reason
+        stopped = True
+
+    asyncio.run(run())
+    assert stopped
+    assert source.committed(settings.group("lane")) == 0
