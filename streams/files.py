@@ -98,11 +98,15 @@ def _batches(file: Path, form: str, topic: str, progress: Progress, title: str) 
 
 
 def _bad_rows(publisher: Publisher, topic: str, rows: Sequence[Row]) -> list[tuple[Row, BadRow]]:
+    """The rows that cannot be published, in the file's order."""
     readable = [row for row in rows if row.record is not None]
     refused = publisher.validate(topic, [row.record for row in readable if row.record is not None])
-    bad = [(row, BadRow(row.place, row.problem)) for row in rows if row.record is None]
-    bad += [(readable[item.row], BadRow(readable[item.row].place, f"{item.error}: {item.message}")) for item in refused]
-    return bad
+    messages = {readable[item.row].place: f"{item.error}: {item.message}" for item in refused}
+    return [
+        (row, BadRow(row.place, row.problem or messages[row.place]))
+        for row in rows
+        if row.record is None or row.place in messages
+    ]
 
 
 def _read_csv(file: Path, schema: Definition) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 Instrumented are batches, not events. Personal data is never a label.
 """
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 __all__ = ["RoleMetrics", "serve_metrics"]
 
@@ -14,38 +14,57 @@ SIZE_BUCKETS = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 10
 class RoleMetrics:
     """The metrics of one role, of which a process has one."""
 
-    def __init__(self) -> None:
-        self.received = Counter("received_events_total", "Records taken from Kafka.", ["topic"])
-        self.sent = Counter("sent_events_total", "Records or rows handed on and acknowledged.", ["target"])
-        self.errors = Counter("errors_total", "Failures of a stage, each of them tried again.", ["stage"])
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.received = Counter("received_events_total", "Records taken from Kafka.", ["topic"], registry=registry)
+        self.sent = Counter(
+            "sent_events_total", "Records or rows handed on and acknowledged.", ["target"], registry=registry
+        )
+        self.errors = Counter(
+            "errors_total", "Failures of a stage, each of them tried again.", ["stage"], registry=registry
+        )
         self.discarded = Counter(
             "discarded_events_total",
             "Records not processed: in the dead letters, or of no effect.",
             ["topic", "reason"],
+            registry=registry,
         )
         self.dropped_fields = Counter(
             "dropped_fields_total",
             "Values left out because they were not what their field is for.",
             ["topic", "field"],
+            registry=registry,
         )
         self.lag = Gauge(
-            "consumer_lag_events", "Records between the position and the log's end.", ["topic", "partition"]
+            "consumer_lag_events",
+            "Records between the position and the log's end.",
+            ["topic", "partition"],
+            registry=registry,
         )
         self.freshness = Gauge(
             "event_time_freshness_seconds",
             "Ingest time of the newest record worked on, less its event time.",
             ["topic", "partition"],
+            registry=registry,
         )
         self.processed_until = Gauge(
             "processed_until_timestamp_seconds",
             "Ingest time of the newest record worked on.",
             ["topic", "partition"],
+            registry=registry,
         )
-        self.batch_size = Histogram("batch_size_events", "Records in a batch.", ["topic"], buckets=SIZE_BUCKETS)
+        self.batch_size = Histogram(
+            "batch_size_events", "Records in a batch.", ["topic"], buckets=SIZE_BUCKETS, registry=registry
+        )
         self.batch_duration = Histogram(
-            "batch_duration_seconds", "Time a stage took for a batch.", ["stage"], buckets=DURATION_BUCKETS
+            "batch_duration_seconds",
+            "Time a stage took for a batch.",
+            ["stage"],
+            buckets=DURATION_BUCKETS,
+            registry=registry,
         )
-        self.waiting = Gauge("waiting_for_dependency", "1 while a dependency is waited for.", ["dependency"])
+        self.waiting = Gauge(
+            "waiting_for_dependency", "1 while a dependency is waited for.", ["dependency"], registry=registry
+        )
 
 
 def serve_metrics(host: str, port: int) -> int:

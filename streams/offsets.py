@@ -33,10 +33,11 @@ class Offsets:
     def ends(self, contract: str) -> dict[int, int]:
         """Offset after the newest record, by partition."""
         consumer = self._consumer("loader")
-        return {
-            tp.partition: _patiently(lambda tp=tp: consumer.get_watermark_offsets(tp, TIMEOUT_S))[1]
-            for tp in self._partitions(consumer, contract)
-        }
+
+        def end(tp: TopicPartition) -> int:
+            return int(_patiently(lambda: consumer.get_watermark_offsets(tp, TIMEOUT_S))[1])
+
+        return {tp.partition: end(tp) for tp in self._partitions(consumer, contract)}
 
     def committed(self, role: str, contract: str) -> dict[int, int]:
         """What the role's group has committed, by partition; nothing committed counts as zero."""

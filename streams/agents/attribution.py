@@ -30,6 +30,7 @@ __all__ = ["ROLE", "Attribution", "create_attribution_app"]
 ROLE = "attribution"
 SOURCES = ("clicks", "conversions")
 OUTPUT = "attributed-conversions"
+LAG_INTERVAL_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Attribution:
     2. Store the facts, and read in the same script what is held for the conversions they concern.
     3. Compute the attributed conversions.
     4. Publish them and the dead letters, and flush: Kafka has acknowledged them all.
-    5. Only then the agent acknowledges the chunk.
+    5. Only then the agent finishes the chunk, which lets its end be committed.
 
     Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
     with the same version, of which consumers keep one.
@@ -74,7 +75,7 @@ class Attribution:
         self._topic_ids = topic_ids(settings.kafka.client(), [names[contract].name for contract in SOURCES])
 
     async def on_clicks(self, chunk: Chunk) -> None:
-        """Work on a chunk of clicks; when it returns, the chunk may be acknowledged."""
+        """Work on a chunk of clicks; when it returns, the chunk may be finished."""
         decoded, messages, ingest_ms = await self._decode("clicks", chunk)
         facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_touchpoints(facts))
@@ -85,12 +86,12 @@ class Attribution:
                 for fact, row in zip(facts, decoded.rows.tolist(), strict=True)
             }
             pending = concerned(held, self._retention, clicks=arrived)
-            self._metrics.discarded.labels("clicks", "frozen_or_outside_window").inc(len(held) - len(pending))
+            self._metrics.discarded.labels("clicks", "no_effect").inc(len(held) - len(pending))
             attributed = await self._attribute(chunk, pending)
         await self._emit("clicks", chunk, decoded.bad, attributed)
 
     async def on_conversions(self, chunk: Chunk) -> None:
-        """Work on a chunk of conversions; when it returns, the chunk may be acknowledged."""
+        """Work on a chunk of conversions; when it returns, the chunk may be finished."""
         decoded, messages, ingest_ms = await self._decode("conversions", chunk)
         facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_conversions(facts))
@@ -100,11 +101,6 @@ class Attribution:
         }
         attributed = await self._attribute(chunk, concerned(held, self._retention, conversions=arrived))
         await self._emit("conversions", chunk, decoded.bad, attributed)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._store.close()
-        self._registry.close()
 
     async def _decode(
         self, contract: str, chunk: Chunk
@@ -178,7 +174,6 @@ class Attribution:
         metrics, partition = self._metrics, str(chunk.partition)
         metrics.received.labels(contract).inc(len(chunk.records))
         metrics.batch_size.labels(contract).observe(len(chunk.records))
-        metrics.lag.labels(contract, partition).set(chunk.log_end - chunk.end)
         metrics.processed_until.labels(contract, partition).set(chunk.records[-1].timestamp / 1000)
         for field, count in decoded.dropped_fields.items():
             metrics.dropped_fields.labels(contract, field).inc(count)
@@ -192,6 +187,7 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
     """The role as a Faust app."""
     app = create_app(ROLE, settings)
     names = topics(settings.namespace)
+    contracts = {names[contract].name: contract for contract in SOURCES}
     role = Attribution(settings, metrics)
 
     def source(contract: str) -> Any:
@@ -201,12 +197,20 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
     async def clicks(stream: Any) -> None:
         async for event in stream.noack().events():
             await role.on_clicks(event.value)
+            event.value.finish()
             event.ack()
 
     @app.agent(source("conversions"), name="conversions")
     async def conversions(stream: Any) -> None:
         async for event in stream.noack().events():
             await role.on_conversions(event.value)
+            event.value.finish()
             event.ack()
+
+    @app.timer(LAG_INTERVAL_S)
+    async def observe_lag() -> None:
+        # By the clock, so that the lag of a partition nothing comes from any more is seen to grow.
+        for (topic, partition), lag in app.consumer.lags().items():
+            metrics.lag.labels(contracts[topic], str(partition)).set(lag)
 
     return app

@@ -8,11 +8,12 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.client.publisher import Publisher
-from schemas.codec import Decoder
+from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord
 from schemas.topics import Topic, topics
 from sinks.clickhouse.client import ClickHouse
@@ -31,6 +32,7 @@ __all__ = ["ROLE", "Loader", "migrations"]
 ROLE = "loader"
 POLL_RECORDS = 10_000
 POLL_S = 0.1
+TOPIC_CHECK_S = 30.0
 #: The group has moved on without us: whoever owns the partition now repeats the block under its token.
 FENCED = (
     KafkaError.ILLEGAL_GENERATION,
@@ -80,6 +82,7 @@ class Loader:
         apply(self._clickhouse, migrations())
         self._columns = {name: self._columns_of(topic) for name, topic in self._topics.items()}
         self._blocks: dict[tuple[str, int], Block] = {}
+        self._next_topic_check = 0.0
         self._consumer = Consumer(
             {
                 **settings.kafka.client(),
@@ -98,12 +101,31 @@ class Loader:
         )
         try:
             while not should_stop():
+                self._require_same_topics()
                 self._take(self._consumer.consume(POLL_RECORDS, POLL_S))
                 self._load_due()
+                self._observe_lag()
         finally:
             self._consumer.close()
             self._clickhouse.close()
             self._registry.close()
+
+    def _require_same_topics(self) -> None:
+        """Every so often: a topic created anew under a running loader has offsets that were used before."""
+        if time.monotonic() < self._next_topic_check:
+            return
+        conf, names = self._settings.kafka.client(), list(self._topics)
+        found = self._patience.wait_for_blocking("topics", lambda: topic_ids(conf, names), self._stay_in_group)
+        for name, topic_id in found.items():
+            if topic_id != self._topic_ids[name]:
+                raise TopicRecreated(self._recreated(name, self._topic_ids[name], topic_id))
+        self._next_topic_check = time.monotonic() + TOPIC_CHECK_S
+
+    def _recreated(self, topic: str, was: str, now: str) -> str:
+        return (
+            f"{topic} was created anew (it was {was}, it is {now}): its offsets are other records now. To go on with "
+            f"the new topic, stop every loader and delete the consumer group {self._settings.group(ROLE)}."
+        )
 
     def _take(self, records: Sequence[Any]) -> None:
         now = time.monotonic()
@@ -151,6 +173,7 @@ class Loader:
             for bad in decoded.bad:
                 self._metrics.discarded.labels(self._topics[topic].contract, bad.error).inc()
             log.warning("%s: %d records to the dead letters", topic, len(decoded.bad))
+        self._observe_freshness(topic, block, decoded, times)
         offsets = np.fromiter((record.offset() for record in records), np.int64, len(records))
         rows = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[decoded.rows], times[decoded.rows])
         return rows, int(times.max())
@@ -238,10 +261,7 @@ class Loader:
             return Block(topic_id, committed.partition, self._loaded_until(committed, topic_id))
         note = CommitNote.read(committed.metadata)
         if note is not None and note.topic_id != topic_id:
-            raise TopicRecreated(
-                f"{committed.topic} was created anew (it was {note.topic_id}, it is {topic_id}): its offsets are other "
-                f"records now. To go on with the new topic, delete the consumer group {self._settings.group(ROLE)}."
-            )
+            raise TopicRecreated(self._recreated(committed.topic, note.topic_id, topic_id))
         return Block(topic_id, committed.partition, committed.offset, note.pending_end if note else None)
 
     def _loaded_until(self, partition: TopicPartition, topic_id: str) -> int:
@@ -258,14 +278,25 @@ class Loader:
         for tp in revoked:
             self._blocks.pop((tp.topic, tp.partition), None)
 
+    def _observe_freshness(self, topic: str, block: Range, decoded: Decoded, ingest_ms: npt.NDArray[np.int64]) -> None:
+        field = self._topics[topic].event_time
+        if field is not None and len(decoded.rows):
+            event_ms = decoded.batch.column(field)[-1].value
+            gauge = self._metrics.freshness.labels(self._topics[topic].contract, str(block.partition))
+            gauge.set((int(ingest_ms[decoded.rows[-1]]) - event_ms) / 1000)
+
+    def _observe_lag(self) -> None:
+        for (topic, partition), block in self._blocks.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            gauge = self._metrics.lag.labels(self._topics[topic].contract, str(partition))
+            gauge.set(max(end - block.start, 0))
+
     def _observe(self, topic: str, block: Range, records: Sequence[Any], rows: int, seconds: float) -> None:
         metrics, contract, partition = self._metrics, self._topics[topic].contract, str(block.partition)
         metrics.received.labels(contract).inc(len(records))
         metrics.batch_size.labels(contract).observe(len(records))
         metrics.batch_duration.labels("block").observe(seconds)
         metrics.processed_until.labels(contract, partition).set(records[-1].timestamp()[1] / 1000)
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, block.partition), cached=True)
-        metrics.lag.labels(contract, partition).set(max(high - block.end, 0))
         log.debug("%s: %d rows of %d records, [%d, %d)", topic, rows, len(records), block.start, block.end)
 
     def _columns_of(self, topic: Topic) -> frozenset[str]:

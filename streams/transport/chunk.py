@@ -7,13 +7,12 @@ from typing import Any
 __all__ = ["Chunk"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """Consecutive records of one partition.
 
     start, end: the consumer's position before and after the fetch. They enclose the records' offsets, and also
     what Kafka keeps for itself between them (transaction markers, compacted records).
-    log_end: offset after the partition's newest record, as of the fetch.
     generation: of the consumer group when the records were fetched.
     """
 
@@ -21,6 +20,14 @@ class Chunk:
     partition: int
     start: int
     end: int
-    log_end: int
     generation: int
     records: Sequence[Any]
+    is_finished: bool = False
+
+    def finish(self) -> None:
+        """Everything the chunk gives rise to is acknowledged: its end may be committed, its records let go.
+
+        Faust's own acknowledgement does not count, since Faust also acknowledges what it skips.
+        """
+        self.is_finished = True
+        self.records = ()

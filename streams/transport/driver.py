@@ -6,9 +6,10 @@ partition (its public issue #606), and takes what it fetched before a rebalance 
 1. One event is one chunk of one partition, with the position before and after its fetch.
 2. A chunk is delivered only in the generation it was fetched in, and only if it begins where the last one ended;
    otherwise the partition is sought there. Nothing is skipped because it was dropped on the way.
-3. Chunks are acknowledged in any order and committed in theirs: the committed offset is the end of the last
-   chunk with no unacknowledged one before it.
-4. What is acknowledged after the partition was revoked is not committed.
+3. Chunks are finished in any order and committed in theirs: the committed offset is the end of the last chunk
+   with no unfinished one before it. Faust's acknowledgement alone finishes nothing: it also comes for what a
+   stream skips during a rebalance.
+4. What is finished after the partition was revoked is not committed.
 
 It subclasses internals of faust-streaming and aiokafka, which pyproject.toml therefore pins.
 
@@ -73,7 +74,7 @@ def _chunk(tp: Any, records: Sequence[Any], before: int | None, state: Any, gene
     first = records[0].offset
     # The position read before the fetch is void where a seek or a rebalance happened during it.
     start = before if before is not None and before <= first else first
-    return Chunk(tp.topic, tp.partition, start, state.position, state.highwater, generation, records)
+    return Chunk(tp.topic, tp.partition, start, state.position, generation, records)
 
 
 class Consumer(stock.Consumer):  # type: ignore[misc]
@@ -81,8 +82,8 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Chunks delivered and not yet committed, by partition, oldest first: where each ends, and its message.
-        self._in_flight: defaultdict[TP, deque[tuple[int, ConsumerMessage]]] = defaultdict(deque)
+        #: Chunks delivered and not yet committed, by partition, oldest first.
+        self._in_flight: defaultdict[TP, deque[Chunk]] = defaultdict(deque)
         #: Where the next chunk of a partition has to begin.
         self._next_start: dict[TP, int] = {}
 
@@ -106,20 +107,22 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
                 await self.wait(self.can_resume_flow)
             if self.should_stop or chunk.generation != self.app.consumer_generation_id:
                 return
-            expected = self._expected_start(tp)
-            if expected is not None and chunk.start != expected:
+            expected = await self._expected_start(tp)
+            if chunk.start != expected:
                 self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, expected)
                 await self.seek(tp, expected)
                 return
             message = self._message(tp, chunk)
-            self._in_flight[tp].append((chunk.end, message))
+            self._in_flight[tp].append(chunk)
             self._next_start[tp] = chunk.end
             await self.callback(message)
 
-    def _expected_start(self, tp: TP) -> int | None:
-        """The end of the last chunk, or after a rebalance what was committed; None where nothing was."""
-        committed: int | None = self._read_offset[tp]
-        return self._next_start.get(tp, committed)
+    async def _expected_start(self, tp: TP) -> int:
+        """The end of the last chunk; after a rebalance what was committed, or the beginning where nothing was."""
+        if tp not in self._next_start:
+            committed: int | None = self._read_offset[tp]
+            self._next_start[tp] = committed if committed is not None else (await self.earliest_offsets(tp))[tp]
+        return self._next_start[tp]
 
     def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         last = chunk.records[-1]
@@ -137,12 +140,16 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             generation_id=chunk.generation,
         )
 
+    def lags(self) -> dict[TP, int]:
+        """Records between the end of the last chunk delivered and the end of the log, by partition."""
+        ends = {tp: self.highwater(tp) for tp in self._next_start}
+        return {tp: max(ends[tp] - start, 0) for tp, start in self._next_start.items() if ends[tp] is not None}
+
     def ack(self, message: ConsumerMessage) -> bool:
-        """Mark a chunk as done. Its end is committed when all before it are done too."""
+        """Note that Faust is done with a message. What is committed goes by `Chunk.finish`."""
         if message.acked:
             return False
         message.acked = True
-        message.value = None  # it may wait for its commit, its records need not
         self._unacked_messages.discard(message)
         notify(self._waiting_for_ack)
         return True
@@ -152,9 +159,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     def _new_offset(self, tp: TP) -> int | None:
         queue = self._in_flight[tp]
-        committable = None
-        while queue and queue[0][1].acked:
-            committable, _ = queue.popleft()
+        committable: int | None = None
+        while queue and queue[0].is_finished:
+            committable = queue.popleft().end
         return committable
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -181,7 +188,6 @@ def _pieces(chunk: Chunk) -> Iterator[Chunk]:
             chunk.partition,
             chunk.start if number == 0 else records[0].offset,
             chunk.end if is_last else chunk.records[first + MAX_CHUNK_RECORDS].offset,
-            chunk.log_end,
             chunk.generation,
             records,
         )

@@ -102,10 +102,8 @@ def wait_until_loaded(settings: Settings, roles: list[Role], *contracts: str) ->
 
     def exists() -> bool:
         with connect(settings) as clickhouse:
-            found = clickhouse.query(
-                f"SELECT count() AS n FROM system.tables WHERE database = '{clickhouse.database}' AND name = 'freshness'"
-            )
-        return bool(found.column("n")[0].as_py())
+            tables = f"SELECT name FROM system.tables WHERE database = '{clickhouse.database}'"
+            return "freshness" in clickhouse.query(tables).column("name").to_pylist()
 
     with Offsets(settings) as offsets:
         wait_until(exists, roles, "the loader's tables")

@@ -27,7 +27,12 @@ INPUTS = {
     "crm-events": ("event_id", "event_time"),
     "ad-performance": ("ad_id", "as_of"),
 }
-BOUNDED = {"clicks": "channel", "conversions": "order_id", "crm-events": "close_reason", "ad-performance": "campaign_id"}
+BOUNDED = {
+    "clicks": "channel",
+    "conversions": "order_id",
+    "crm-events": "close_reason",
+    "ad-performance": "campaign_id",
+}
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 

@@ -1,5 +1,6 @@
 """The result does not depend on how the topics interleave, nor on which worker has which partition."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -102,7 +103,7 @@ def test_random_interleavings_with_duplicates(
         shuffled = of(account, table).take(random.permutation(table.num_rows))
         cuts = np.sort(random.integers(0, table.num_rows, 12))
         bounds = [0, *cuts.tolist(), table.num_rows]
-        pieces += [(topic, shuffled.slice(a, b - a)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        pieces += [(topic, shuffled.slice(a, b - a)) for a, b in itertools.pairwise(bounds)]
     pieces += [pieces[index] for index in random.integers(0, len(pieces), 4)]
     for index in random.permutation(len(pieces)):
         publisher.publish_table(*pieces[index])
