@@ -1,13 +1,15 @@
 """Messages of a topic to Arrow, by schema id, finding exactly the bad ones.
 
-The fast path decodes a whole chunk at once in Rust (pyruhvro). It has three gaps, each closed here:
+The fast path decodes a whole chunk at once in Rust (pyruhvro). It has five gaps, each closed here:
 
 1. It panics on Avro types it does not know. Every schema is probed before its first use: a sample of
    records must come out as fastavro reads them, or the schema is decoded record by record.
 2. It accepts trailing bytes. A random number, the seal, is appended to each body and a field for it to
    the schema: only a body that was consumed to its last byte leaves the seal where it is read.
-3. One bad record fails its batch. The batch is halved until the refusals are few, and fastavro judges
-   those one by one.
+3. It accepts strings that are not UTF-8, which would fail whoever reads them. Arrow finds them.
+4. It wraps a number that is too large for an `int`. It is given `long` in its place, which Arrow narrows.
+5. One bad record fails its batch, as do 3 and 4. The batch is halved until the refusals are few, and
+   fastavro judges those one by one.
 
 Costs are measured by `python -m tests.bench codec` and reported in docs/performance.md.
 """
@@ -27,18 +29,36 @@ import pyruhvro
 from fastavro.utils import generate_many
 
 from schemas import wire
-from schemas.definitions import Definition, arrow_schema, compact, definition, from_records, parse
+from schemas.definitions import (
+    Definition,
+    arrow_schema,
+    compact,
+    definition,
+    encode,
+    from_records,
+    parse,
+    without_logical_types,
+)
 from schemas.errors import BadRecord
+from schemas.strings import require_utf8
 from schemas.topics import Topic
 from schemas.validation import EventTimeBounds, Validator
 
 __all__ = ["Decoded", "Decoder", "SchemaSource"]
 
 Rows = npt.NDArray[np.int64]
+#: Good records as a batch, with the positions they came from.
+Part = tuple[pa.RecordBatch, Rows]
 #: Fewer refused records than this are not worth halving again.
 JUDGE_ONE_BY_ONE = 8
-PROBE_RECORDS = 64
+#: Enough that every nullable field is both null and not, but once in thousands of times.
+PROBE_RECORDS = 24
 SEAL_FIELD = "__seal"
+#: Attributes that hold types.
+AVRO_TYPES = ("type", "fields", "items", "values")
+#: What a dead letter may hold of these.
+ACCOUNT_ID_BYTES = 256
+GREATEST_SCHEMA_ID = 2**31 - 1
 
 
 class SchemaSource(Protocol):
@@ -75,7 +95,7 @@ class Decoder:
         self._source = source
         self._reader = definition(topic.schema)
         self._validator = Validator(self._reader, topic.event_time, bounds)
-        self._writers: dict[int, _WriterSchema] = {}
+        self._writers: dict[int, _WriterSchema | None] = {}
 
     def decode(self, messages: Sequence[bytes | None], ingest_ms: Rows) -> Decoded:
         """Decode a chunk. `ingest_ms` has shape (len(messages),): Kafka's timestamps.
@@ -83,65 +103,41 @@ class Decoder:
         Raises RegistryUnavailable; anything wrong with a record is in the result instead.
         """
         ids = wire.schema_ids(messages)
-        batches: list[pa.RecordBatch] = []
-        rows: list[Rows] = []
+        parts: list[Part] = []
         bad: list[BadRecord] = []
         present = np.unique(ids).tolist()
         self._learn(present)
         for schema_id in present:
-            where = np.flatnonzero(ids == schema_id)
+            rows = np.flatnonzero(ids == schema_id)
             writer = self._writers.get(schema_id)
             if writer is None:
-                bad.extend(self._refuse(schema_id, where, messages))
-                continue
-            good = writer.decode([messages[row] or b"" for row in where.tolist()], where, bad)
-            batches.extend(self._project(batch, writer) for batch, _ in good)
-            rows.extend(positions for _, positions in good)
-        batch, positions = self._join(batches, rows)
+                bad += self._refuse(schema_id, rows, messages)
+            else:
+                parts += writer.decode([messages[row] or b"" for row in rows.tolist()], rows, bad)
+        batch, positions = _join(parts, self._reader)
         return self._validate(batch, positions, bad, ingest_ms)
 
     def _learn(self, schema_ids: Collection[int]) -> None:
-        new = {schema_id for schema_id in schema_ids if schema_id not in self._writers} - {wire.UNFRAMED}
+        new = set(schema_ids) - self._writers.keys() - {wire.UNFRAMED}
         if new:
             for schema_id, text in self._source.writer_schemas(self._topic.subject, new).items():
-                self._writers[schema_id] = _WriterSchema(schema_id, text)
+                self._writers[schema_id] = _writer_schema(schema_id, text, self._reader)
 
-    def _refuse(self, schema_id: int, where: Rows, messages: Sequence[bytes | None]) -> Sequence[BadRecord]:
+    def _refuse(self, schema_id: int, rows: Rows, messages: Sequence[bytes | None]) -> list[BadRecord]:
         if schema_id == wire.UNFRAMED:
-            return [BadRecord(row, *wire.why_unframed(messages[row])) for row in where.tolist()]
-        message = f"schema id {schema_id} is not registered under {self._topic.subject}"
-        return [BadRecord(row, "unknown_schema", message, schema_id) for row in where.tolist()]
-
-    def _project(self, batch: pa.RecordBatch, writer: "_WriterSchema") -> pa.RecordBatch:
-        """Columns of the newest schema: what the writer did not know gets its default."""
-        if writer.text == self._reader.text:
-            return batch
-        target = arrow_schema(self._reader.text)
-        columns = [
-            batch.column(field.name).cast(field.type)
-            if field.name in batch.schema.names
-            else _default_column(self._reader, field, batch.num_rows)
-            for field in target
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=target)
-
-    def _join(self, batches: Sequence[pa.RecordBatch], rows: Sequence[Rows]) -> tuple[pa.RecordBatch, Rows]:
-        if not batches:
-            return pa.RecordBatch.from_pylist([], arrow_schema(self._reader.text)), np.empty(0, np.int64)
-        if len(batches) == 1:
-            return batches[0], rows[0]
-        positions = np.concatenate(rows)
-        order = np.argsort(positions, kind="stable")
-        table = pa.Table.from_batches(batches).take(order).combine_chunks()
-        return table.to_batches()[0], positions[order]
+            return [BadRecord(row, *wire.why_unframed(messages[row])) for row in rows.tolist()]
+        known = schema_id in self._writers
+        reason = f"cannot be read as {self._reader.name}" if known else f"is not registered under {self._topic.subject}"
+        reported = schema_id if schema_id <= GREATEST_SCHEMA_ID else None
+        message = f"schema id {schema_id} {reason}"
+        return [BadRecord(row, "unknown_schema", message, reported) for row in rows.tolist()]
 
     def _validate(self, batch: pa.RecordBatch, positions: Rows, bad: list[BadRecord], ingest_ms: Rows) -> Decoded:
         refused = self._validator.refuse(batch, ingest_ms[positions])
         if refused:
-            accounts = batch.column("account_id") if "account_id" in batch.schema.names else None
             for record in refused:
-                account = accounts[record.row].as_py()[:256] if accounts is not None else None
-                bad.append(replace(record, row=int(positions[record.row]), account_id=account))
+                account_id = _account_id(batch, record.row)
+                bad.append(replace(record, row=int(positions[record.row]), account_id=account_id))
             keep = np.ones(batch.num_rows, np.bool_)
             keep[[record.row for record in refused]] = False
             batch, positions = batch.filter(pa.array(keep)), positions[keep]
@@ -150,107 +146,187 @@ class Decoder:
 
 
 class _WriterSchema:
-    """Decodes bodies written with one schema."""
+    """Decodes messages written with one schema to columns of the schema this build reads."""
 
-    def __init__(self, schema_id: int, text: str) -> None:
-        self.schema_id = schema_id
-        self.text = compact(text)
-        self._parsed = parse(text)
-        self._sealed = _with_seal(text)
+    def __init__(self, schema_id: int, text: str, reader: Definition) -> None:
+        self._schema_id = schema_id
+        self._reader = reader
+        self._is_reader = compact(text) == reader.text
+        self._arrow = arrow_schema(text)
+        _require_readable(self._arrow, reader)
+        read = {field["name"] for field in reader.fields}
+        self._read_arrow = pa.schema([field for field in self._arrow if field.name in read])
+        # Times and dates as whole numbers: what no calendar has is for the rules to refuse, by name.
+        self._parsed = parse(without_logical_types(text))
+        self._sealed = with_seal(text)
         self._seal = secrets.randbits(62)
-        self._seal_bytes = _encode(parse('{"type": "long"}'), self._seal)
-        self.arrow = arrow_schema(text)
+        self._seal_bytes = encode(parse('{"type": "long"}'), self._seal)
         self._in_rust = self._probe()
 
-    def decode(self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[tuple[pa.RecordBatch, Rows]]:
+    def decode(self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[Part]:
         """Good records as batches with their positions; bad ones are appended to `bad`."""
-        bodies = [message[wire.HEADER_BYTES :] for message in messages]
-        if self._in_rust:
-            return self._in_batch(bodies, rows, bad)
-        return self._one_by_one(bodies, rows, bad)
+        parts = (self._in_batch if self._in_rust else self._one_by_one)(messages, rows, bad)
+        return [(self._project(batch), positions) for batch, positions in parts]
 
-    def _in_batch(self, bodies: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[tuple[pa.RecordBatch, Rows]]:
+    def _in_batch(self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[Part]:
         try:
-            batch = self._decode_sealed(bodies)
+            batch, whole = self._decode_sealed(messages)
         except _Refused:
-            if len(bodies) <= JUDGE_ONE_BY_ONE:
-                return self._one_by_one(bodies, rows, bad)
-            half = len(bodies) // 2
+            if len(messages) <= JUDGE_ONE_BY_ONE:
+                return self._one_by_one(messages, rows, bad)
+            half = len(messages) // 2
             return [
-                *self._in_batch(bodies[:half], rows[:half], bad),
-                *self._in_batch(bodies[half:], rows[half:], bad),
+                *self._in_batch(messages[:half], rows[:half], bad),
+                *self._in_batch(messages[half:], rows[half:], bad),
             ]
-        seals = batch.column(batch.num_columns - 1).to_numpy()
-        batch = pa.RecordBatch.from_arrays(batch.columns[:-1], schema=self.arrow)
-        whole = seals == self._seal
         if whole.all():
             return [(batch, rows)]
         suspects = np.flatnonzero(~whole)
         return [
             (batch.filter(pa.array(whole)), rows[whole]),
-            *self._one_by_one([bodies[i] for i in suspects.tolist()], rows[suspects], bad),
+            *self._one_by_one([messages[i] for i in suspects.tolist()], rows[suspects], bad),
         ]
 
-    def _decode_sealed(self, bodies: Sequence[bytes]) -> pa.RecordBatch:
+    def _decode_sealed(self, messages: Sequence[bytes]) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
+        """All records, and of which the body was consumed to its last byte and no further."""
         seal = self._seal_bytes
         try:
-            return pyruhvro.deserialize_array([body + seal for body in bodies], self._sealed)
+            sealed = pyruhvro.deserialize_array([m[wire.HEADER_BYTES :] + seal for m in messages], self._sealed)
+            columns = [_as_declared(column, field) for column, field in zip(sealed.columns, self._arrow, strict=False)]
+            for column in columns:
+                require_utf8(column)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a Rust panic is not an Exception
             raise _Refused from error
+        whole = sealed.column(SEAL_FIELD).to_numpy() == self._seal
+        return pa.RecordBatch.from_arrays(columns, schema=self._arrow), whole
 
-    def _one_by_one(
-        self, bodies: Sequence[bytes], rows: Rows, bad: list[BadRecord]
-    ) -> list[tuple[pa.RecordBatch, Rows]]:
-        good: list[Any] = []
-        positions: list[int] = []
-        for body, row in zip(bodies, rows.tolist(), strict=True):
-            stream = io.BytesIO(body)
+    def _one_by_one(self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[Part]:
+        good: list[tuple[int, Any]] = []
+        for message, row in zip(messages, rows.tolist(), strict=True):
+            stream = io.BytesIO(message)
+            stream.seek(wire.HEADER_BYTES)
             try:
                 record = fastavro.schemaless_reader(stream, self._parsed, None)
             except Exception as error:
-                message = f"not a record of schema {self.schema_id} ({type(error).__name__} in {len(body)} bytes)"
-                bad.append(BadRecord(row, "undecodable", message, self.schema_id))
+                bad.append(self._undecodable(row, f"{type(error).__name__} in {len(message)} bytes"))
                 continue
-            if trailing := len(body) - stream.tell():
-                message = f"{trailing} bytes after the end of the record"
-                bad.append(BadRecord(row, "trailing_bytes", message, self.schema_id))
+            if trailing := len(message) - stream.tell():
+                sentence = f"{trailing} bytes after the end of the record"
+                bad.append(BadRecord(row, "trailing_bytes", sentence, self._schema_id))
                 continue
-            good.append(record)
-            positions.append(row)
-        return [(from_records(good, self.arrow), np.array(positions, np.int64))] if good else []
+            good.append((row, record))
+        return self._to_part(good, bad)
+
+    def _to_part(self, good: Sequence[tuple[int, Any]], bad: list[BadRecord]) -> list[Part]:
+        if not good:
+            return []
+        positions = np.array([row for row, _ in good], np.int64)
+        try:
+            return [(from_records([record for _, record in good], self._read_arrow), positions)]
+        except (OverflowError, pa.ArrowException):  # which fastavro lets pass
+            if len(good) > 1:
+                return [part for one in good for part in self._to_part([one], bad)]
+            bad.append(self._undecodable(good[0][0], "a number has more bits than its type"))
+            return []
+
+    def _undecodable(self, row: int, reason: str) -> BadRecord:
+        message = f"not a record of schema {self._schema_id} ({reason})"
+        return BadRecord(row, "undecodable", message, self._schema_id)
 
     def _probe(self) -> bool:
         """Whether the fast path reads this schema as fastavro does."""
         records = list(generate_many(self._parsed, PROBE_RECORDS))
-        bodies = [_encode(self._parsed, record) for record in records]
+        messages = [wire.frame(self._schema_id, encode(self._parsed, record)) for record in records]
         try:
-            batch = self._decode_sealed(bodies)
+            batch, whole = self._decode_sealed(messages)
         except _Refused:
             return False
-        expected = from_records(
-            [fastavro.schemaless_reader(io.BytesIO(body), self._parsed, None) for body in bodies], self.arrow
-        )
-        return bool(batch.drop_columns([SEAL_FIELD]).equals(expected))
+        return bool(whole.all() and batch.equals(from_records(records, self._arrow)))
+
+    def _project(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Columns of the schema this build reads: what the writer did not know gets its default."""
+        if self._is_reader:
+            return batch
+        target = arrow_schema(self._reader.text)
+        columns = [
+            _as_declared(batch.column(field.name), field)
+            if field.name in batch.schema.names
+            else _default_column(self._reader, field, batch.num_rows)
+            for field in target
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=target)
 
 
 class _Refused(Exception):
     """The batch decoder would not have it."""
 
 
-def _with_seal(text: str) -> str:
-    schema = json.loads(text)
+def _writer_schema(schema_id: int, text: str, reader: Definition) -> _WriterSchema | None:
+    """None for a schema whose records cannot be read as the reader's, were it registered all the same."""
+    try:
+        return _WriterSchema(schema_id, text, reader)
+    except Exception:
+        return None
+
+
+def _require_readable(writer: pa.Schema, reader: Definition) -> None:
+    """Raises ValueError where records of one schema have no place in the columns of the other."""
+    for field in arrow_schema(reader.text):
+        if field.name not in writer.names:
+            if field.name not in reader.defaults:
+                raise ValueError(f"{field.name} is missing")
+            continue
+        written = writer.field(field.name).type
+        if written != field.type and not (pa.types.is_nested(written) and pa.types.is_nested(field.type)):
+            raise ValueError(f"{field.name} is {written}, not {field.type}")
+        pa.array([], written).cast(field.type)
+
+
+def _as_declared(column: pa.Array, field: pa.Field) -> pa.Array:
+    """The column in the field's type. Raises ArrowInvalid for a number of more bits than that has."""
+    if column.type == field.type:
+        return column
+    if pa.types.is_date32(field.type):
+        column = column.cast(pa.int32())
+    return column.cast(field.type)
+
+
+def with_seal(text: str) -> str:
+    schema = _with_long_for_int(json.loads(text))
     schema["fields"].append({"name": SEAL_FIELD, "type": "long"})
     return json.dumps(schema)
 
 
-def _encode(parsed: Any, value: Any) -> bytes:
-    stream = io.BytesIO()
-    fastavro.schemaless_writer(stream, parsed, value)
-    return stream.getvalue()
+def _with_long_for_int(avro: Any) -> Any:
+    if isinstance(avro, list):
+        return [_with_long_for_int(item) for item in avro]
+    if isinstance(avro, dict):
+        return {name: _with_long_for_int(value) if name in AVRO_TYPES else value for name, value in avro.items()}
+    return "long" if avro == "int" else avro
 
 
 def _default_column(reader: Definition, field: pa.Field, length: int) -> pa.Array:
     default = reader.defaults[field.name]
     return pa.array([list(default.items()) if isinstance(default, dict) else default] * length, field.type)
+
+
+def _join(parts: Sequence[Part], reader: Definition) -> Part:
+    """All parts as one, in the order of the chunk."""
+    if not parts:
+        return pa.RecordBatch.from_pylist([], arrow_schema(reader.text)), np.empty(0, np.int64)
+    if len(parts) == 1:
+        return parts[0]
+    batch, positions = pa.concat_batches([part for part, _ in parts]), np.concatenate([rows for _, rows in parts])
+    if (np.diff(positions) > 0).all():
+        return batch, positions
+    order = np.argsort(positions)
+    return batch.take(order), positions[order]
+
+
+def _account_id(batch: pa.RecordBatch, row: int) -> str | None:
+    if "account_id" not in batch.schema.names:
+        return None
+    account_id: bytes = batch.column("account_id")[row].as_py().encode()
+    return account_id[:ACCOUNT_ID_BYTES].decode(errors="ignore")

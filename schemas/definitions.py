@@ -4,6 +4,7 @@ A released version is never edited: a change is a new file with the next number,
 because topics are replayed. `avro/released.json` holds the fingerprint of each released file.
 """
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,17 @@ import fastavro
 import pyarrow as pa
 import pyruhvro
 
-__all__ = ["Definition", "arrow_schema", "compact", "definition", "from_records", "history", "parse"]
+__all__ = [
+    "Definition",
+    "arrow_schema",
+    "compact",
+    "definition",
+    "encode",
+    "from_records",
+    "history",
+    "parse",
+    "without_logical_types",
+]
 
 _FILE = re.compile(r"(?P<name>[a-z-]+)\.v(?P<version>\d+)\.avsc")
 
@@ -70,10 +81,35 @@ def parse(text: str) -> Any:
     return fastavro.parse_schema(json.loads(text), named_schemas={})
 
 
+def without_logical_types(text: str) -> str:
+    """The same schema with times and dates as the whole numbers they are on the wire."""
+
+    def strip(avro: Any) -> Any:
+        if isinstance(avro, list):
+            return [strip(item) for item in avro]
+        if isinstance(avro, dict):
+            return {name: strip(value) for name, value in avro.items() if name != "logicalType"}
+        return avro
+
+    return json.dumps(strip(json.loads(text)))
+
+
+def encode(parsed: Any, record: Any) -> bytes:
+    """A value as the Avro body of a message; `parsed` is from `parse`."""
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, parsed, record)
+    return stream.getvalue()
+
+
 @cache
 def arrow_schema(text: str) -> pa.Schema:
-    """The Arrow schema that Avro records of this schema decode to."""
-    return pyruhvro.deserialize_array([], text).schema
+    """The Arrow schema that Avro records of this schema decode to. Raises ValueError where there is none."""
+    try:
+        return pyruhvro.deserialize_array([], text).schema
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a Rust panic is not an Exception
+        raise ValueError(f"no Arrow schema for it: {error}") from None
 
 
 def from_records(records: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBatch:

@@ -5,8 +5,7 @@ SHA-256. An identifier that cannot be normalised is dropped and can be counted; 
 it, and nothing in this module raises on what a customer typed.
 
 Some fields must not be hashed: the client's address, its user agent, `fbc`, `fbp` and `lead_id`. They have
-validators instead, which give the value back or None. Landing pages and referrers carry identifiers by
-accident, and go through `redact_url`.
+validators instead, which give the value back or None.
 
 Source: Meta, Customer Information Parameters,
 https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/customer-information-parameters
@@ -19,9 +18,11 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Final
-from urllib.parse import unquote
 
 import phonenumbers
+
+from schemas.places import COUNTRIES, COUNTRY_CODES, US_STATE_CODES, US_STATES
+from schemas.redaction import redact_url
 
 __all__ = [
     "EMAIL",
@@ -268,7 +269,7 @@ def _state(text: str, country: str | None) -> str | None:
     state = _letters(text)
     if country != "us":
         return state
-    return state if state in _US_STATE_CODES else _US_STATES.get(state)
+    return state if state in US_STATE_CODES else US_STATES.get(state)
 
 
 _ZIP_PLUS_4 = re.compile(r"(\d{5})-\d{4}", re.ASCII)
@@ -291,73 +292,15 @@ def _postcode(text: str, country: str | None) -> str | None:
 
 
 def _country(text: str, _: str | None) -> str | None:
-    """ISO 3166-1 alpha-2, from alpha-2, alpha-3 or one of the names in `_COUNTRY_NAMES`."""
+    """ISO 3166-1 alpha-2, from alpha-2, alpha-3 or one of the names in `COUNTRIES`."""
     key = _letters(text)
-    return key if key in _ALPHA_2 else _COUNTRY_NAMES.get(key)
+    return key if key in COUNTRY_CODES else COUNTRIES.get(key)
 
 
 def _external_id(text: str, _: str | None) -> str:
     """As it is, case included: whether two ids that differ in case are one is the issuer's to know."""
     return text
 
-
-# --- Tables ---
-
-
-def _codes_by_name(pairs: str) -> dict[str, str]:
-    """Read `code:some_name` pairs into a dict from `somename`, as `_letters` leaves a name, to the code."""
-    return {name.replace("_", ""): code for code, name in (pair.split(":") for pair in pairs.split())}
-
-
-_US_STATES: Final = _codes_by_name("""
-    al:alabama ak:alaska az:arizona ar:arkansas ca:california co:colorado ct:connecticut de:delaware
-    fl:florida ga:georgia hi:hawaii id:idaho il:illinois in:indiana ia:iowa ks:kansas ky:kentucky
-    la:louisiana me:maine md:maryland ma:massachusetts mi:michigan mn:minnesota ms:mississippi
-    mo:missouri mt:montana ne:nebraska nv:nevada nh:new_hampshire nj:new_jersey nm:new_mexico
-    ny:new_york nc:north_carolina nd:north_dakota oh:ohio ok:oklahoma or:oregon pa:pennsylvania
-    ri:rhode_island sc:south_carolina sd:south_dakota tn:tennessee tx:texas ut:utah vt:vermont
-    va:virginia wa:washington wv:west_virginia wi:wisconsin wy:wyoming
-    dc:district_of_columbia dc:washington_dc as:american_samoa gu:guam mp:northern_mariana_islands
-    pr:puerto_rico vi:virgin_islands vi:us_virgin_islands
-    """)
-# The three are the postal codes of the armed forces abroad, which have no name.
-_US_STATE_CODES: Final = frozenset(_US_STATES.values()) | {"aa", "ae", "ap"}
-
-# ISO 3166-1, each alpha-2 code followed by its alpha-3 code, and Kosovo's user-assigned pair.
-_ISO_3166_1: Final = """
-    adand aeare afafg agatg aiaia alalb amarm aoago aqata ararg asasm ataut auaus awabw axala azaze
-    babih bbbrb bdbgd bebel bfbfa bgbgr bhbhr bibdi bjben blblm bmbmu bnbrn bobol bqbes brbra bsbhs
-    btbtn bvbvt bwbwa byblr bzblz cacan cccck cdcod cfcaf cgcog chche ciciv ckcok clchl cmcmr cnchn
-    cocol crcri cucub cvcpv cwcuw cxcxr cycyp czcze dedeu djdji dkdnk dmdma dodom dzdza ececu eeest
-    egegy ehesh ereri esesp eteth fifin fjfji fkflk fmfsm fofro frfra gagab gbgbr gdgrd gegeo gfguf
-    ggggy ghgha gigib glgrl gmgmb gngin gpglp gqgnq grgrc gssgs gtgtm gugum gwgnb gyguy hkhkg hmhmd
-    hnhnd hrhrv hthti huhun ididn ieirl ilisr imimn inind ioiot iqirq irirn isisl itita jejey jmjam
-    jojor jpjpn keken kgkgz khkhm kikir kmcom knkna kpprk krkor kwkwt kycym kzkaz lalao lblbn lclca
-    lilie lklka lrlbr lslso ltltu lulux lvlva lylby mamar mcmco mdmda memne mfmaf mgmdg mhmhl mkmkd
-    mlmli mmmmr mnmng momac mpmnp mqmtq mrmrt msmsr mtmlt mumus mvmdv mwmwi mxmex mymys mzmoz nanam
-    ncncl nener nfnfk ngnga ninic nlnld nonor npnpl nrnru nuniu nznzl omomn papan peper pfpyf pgpng
-    phphl pkpak plpol pmspm pnpcn prpri pspse ptprt pwplw pypry qaqat rereu rorou rssrb rurus rwrwa
-    sasau sbslb scsyc sdsdn seswe sgsgp shshn sisvn sjsjm sksvk slsle smsmr snsen sosom srsur ssssd
-    ststp svslv sxsxm sysyr szswz tctca tdtcd tfatf tgtgo ththa tjtjk tktkl tltls tmtkm tntun toton
-    trtur tttto tvtuv twtwn tztza uaukr uguga umumi ususa uyury uzuzb vavat vcvct veven vgvgb vivir
-    vnvnm vuvut wfwlf wswsm xkxkx yeyem ytmyt zazaf zmzmb zwzwe
-    """
-_ALPHA_2: Final = frozenset(pair[:2] for pair in _ISO_3166_1.split())
-
-# Names as checkouts and CRMs of the larger advertising markets write them; other names are dropped.
-_COUNTRY_NAMES: Final = {pair[2:]: pair[:2] for pair in _ISO_3166_1.split()} | _codes_by_name("""
-    ae:united_arab_emirates ae:uae ar:argentina at:austria au:australia bd:bangladesh be:belgium
-    bg:bulgaria br:brazil ca:canada ch:switzerland cl:chile cn:china co:colombia cy:cyprus cz:czechia
-    cz:czech_republic de:germany dk:denmark ee:estonia eg:egypt es:spain fi:finland fr:france
-    gb:uk gb:united_kingdom gb:great_britain gb:england gb:scotland gb:wales gb:northern_ireland
-    gr:greece hk:hong_kong hr:croatia hu:hungary id:indonesia ie:ireland il:israel in:india
-    is:iceland it:italy jp:japan ke:kenya kr:south_korea lk:sri_lanka lt:lithuania lu:luxembourg
-    lv:latvia ma:morocco mt:malta mx:mexico my:malaysia ng:nigeria nl:netherlands nl:the_netherlands
-    no:norway nz:new_zealand pe:peru ph:philippines pk:pakistan pl:poland pt:portugal qa:qatar
-    ro:romania rs:serbia sa:saudi_arabia se:sweden sg:singapore si:slovenia sk:slovakia th:thailand
-    tr:turkey tr:türkiye tw:taiwan ua:ukraine us:united_states us:united_states_of_america
-    vn:vietnam za:south_africa
-    """)
 
 _NORMALISERS: Final[Mapping[str, Callable[[str, str | None], str | None]]] = {
     EMAIL: _email,
@@ -435,112 +378,3 @@ def valid_lead_id(text: object) -> str | None:
 def _matching(pattern: re.Pattern[str], value: object) -> str | None:
     text = _text(value)
     return text if text is not None and pattern.fullmatch(text) else None
-
-
-# --- Addresses of pages ---
-
-_REDACTED = "redacted"
-
-# Parameters that hold an identifier or a secret whatever their value looks like. The first group may have
-# any prefix (utm_email, accessToken), the second one that ends in a separator (contact[phone], not
-# headphone), the third none (campaign_name and is_mobile are about nobody).
-_DIRECT_NAME = (
-    r"(?:[^?&;=]*(?:e[-_]?mail(?:[-_]?address)?|(?:tele|mobile[-_]?)phone|phone[-_]?number|msisdn"
-    r"|(?:first|last|full|sur|family|given)[-_]?name|birth[-_]?(?:date|day)|date[-_]?of[-_]?birth"
-    r"|password|passwd|token)"
-    r"|(?:[^?&;=]*[^a-z0-9?&;=])?(?:phone|pwd|dob)"
-    r"|mail|tel|mobile|name|user[-_]?name)\]?"
-)
-_NAME = re.compile(_DIRECT_NAME, re.IGNORECASE)
-_NESTED_NAME = re.compile(rf"(?:^|[?&;]){_DIRECT_NAME}=[^&;]", re.IGNORECASE)
-_ADDRESS = re.compile(r"[^\s@/?&=\#:;,<>()]@(?:[^\s@/?&=\#:;,<>()\"'.]+\.)+[^\W\d_]")
-_AUTHORITY = re.compile(r"[\x00-\x20]*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}", re.IGNORECASE)
-
-# The quick test that lets most pages through: an encoded @ or =, or a = after the end of a name above. It
-# must catch whatever the names above do. Anchored at the =, of which a page has few; the two classes, and
-# the ids of clicks and campaigns being no such names, save the look at each ending.
-_ENCODED_SEPARATOR = re.compile(r"%(?:25)*(?:40|3d)", re.IGNORECASE)
-_NAME_ENDINGS = "mail address phone number msisdn name date day birth password passwd token pwd dob tel mobile 5d"
-_NAME_END = re.compile(
-    r"=(?:(?<=\]=)|(?<=[{}][{}]=)(?<!id=)(?:{}))".format(
-        "".join(sorted({ending[-2] for ending in _NAME_ENDINGS.split()})),
-        "".join(sorted({ending[-1] for ending in _NAME_ENDINGS.split()})),
-        "|".join(f"(?<={ending}=)" for ending in _NAME_ENDINGS.split()),
-    ),
-    re.IGNORECASE,
-)
-# Nobody nests redirects deeper; what is still encoded after that is taken for an identifier.
-_DEEPEST_ENCODING = 8
-
-
-def redact_url(url: str) -> str:
-    """Return the URL of a page without direct identifiers; everything else stays byte for byte.
-
-    User and password and the fragment are removed. `redacted` stands for the value of a parameter which has
-    an e-mail address in it, however often encoded, or the name of an identifier (`_DIRECT_NAME`), and for a
-    segment of the path with either. It errs on the side of redacting: img@2x.png looks like an address.
-
-    The text is cut, never parsed and put together again, so there is no URL it cannot read, and click ids
-    keep their case and their encoding. What is not text gives "".
-
-    >>> redact_url("https://jo:pw@shop.example/thanks?Email=jo%40shop.example&fbclid=IwAR0_aB#top")
-    'https://shop.example/thanks?Email=redacted&fbclid=IwAR0_aB'
-    >>> redact_url("https://shop.example/unsubscribe/jo@shop.example?utm_source=fb")
-    'https://shop.example/unsubscribe/redacted?utm_source=fb'
-    """
-    if not isinstance(url, str):
-        return ""
-    if "@" in url or "#" in url or _NAME_END.search(url) or ("%" in url and _ENCODED_SEPARATOR.search(url)):
-        return _redact(url)
-    return url
-
-
-def _redact(url: str) -> str:
-    address, question_mark, query = url.partition("#")[0].partition("?")
-    path = "/".join(map(_redact_token, _without_userinfo(address).split("/")))
-    return path + question_mark + "&".join(map(_redact_parameter, query.split("&")))
-
-
-def _without_userinfo(address: str) -> str:
-    start = _AUTHORITY.match(address)
-    if start is None:
-        return address
-    authority, slash, path = address[start.end() :].partition("/")
-    return start[0] + authority.rpartition("@")[2] + slash + path
-
-
-def _redact_parameter(parameter: str) -> str:
-    name, equals, value = parameter.partition("=")
-    if value and not _discloses(name) and (_is_direct(name) or _discloses(value)):
-        return name + equals + _REDACTED
-    return _redact_token(parameter)
-
-
-def _redact_token(token: str) -> str:
-    return _REDACTED if _discloses(token) else token
-
-
-def _is_direct(encoded_name: str) -> bool:
-    if not _NAME_END.search(encoded_name + "="):
-        return False
-    name = _decoded(encoded_name)
-    return name is None or bool(_NAME.fullmatch(name))
-
-
-def _discloses(encoded: str) -> bool:
-    text = _decoded(encoded)
-    if text is None:
-        return True
-    return bool(("@" in text and _ADDRESS.search(text)) or ("=" in text and _NESTED_NAME.search(text)))
-
-
-def _decoded(text: str) -> str | None:
-    """Return the text without any percent-encoding, or None if there is no end to it."""
-    for _ in range(_DEEPEST_ENCODING):
-        if "%" not in text:
-            return text
-        decoded = unquote(text)
-        if decoded == text:
-            return text
-        text = decoded
-    return None

@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Sequence
-from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +34,18 @@ def schema_ids(messages: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
     >>> schema_ids([frame(7, b"x"), None, b"", bytes(5), b"{json}"]).tolist()
     [7, -1, -1, -1, -1]
     """
-    framed = np.fromiter((m is not None and len(m) > HEADER_BYTES for m in messages), np.bool_, len(messages))
-    heads = np.frombuffer(
-        b"".join([m[:HEADER_BYTES] for m in compress(messages, framed) if m is not None]),
-        dtype=np.dtype([("magic", "u1"), ("id", ">u4")]),
-    )
-    ids = np.full(len(messages), UNFRAMED, np.int64)
-    ids[framed] = np.where(heads["magic"] == 0, heads["id"].astype(np.int64), UNFRAMED)
-    return ids
+    heads = [m[:HEADER_BYTES] if m and len(m) > HEADER_BYTES else b"" for m in messages]
+    ids = {head: _schema_id(head) for head in set(heads)}
+    if len(ids) == 1:
+        return np.full(len(heads), ids[heads[0]], np.int64)
+    return np.fromiter((ids[head] for head in heads), np.int64, len(heads))
+
+
+def _schema_id(head: bytes) -> int:
+    if not head:
+        return UNFRAMED
+    magic, schema_id = _HEADER.unpack(head)
+    return schema_id if magic == 0 else UNFRAMED
 
 
 def why_unframed(message: bytes | None) -> tuple[str, str]:

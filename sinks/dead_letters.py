@@ -17,6 +17,9 @@ from schemas.errors import BadRecord
 
 __all__ = ["DeadLetters", "RawRecord"]
 
+#: As the schema bounds it.
+MAX_MESSAGE_BYTES = 2048
+
 
 class RawRecord(NamedTuple):
     """A record as Kafka gave it."""
@@ -49,7 +52,7 @@ class DeadLetters:
             "offset": record.offset,
             "record_time": record.timestamp_ms,
             "error_class": bad.error,
-            "error_message": bad.message[:2048],
+            "error_message": bad.message.encode()[:MAX_MESSAGE_BYTES].decode(errors="ignore"),
             "schema_id": bad.schema_id,
             "account_id": bad.account_id,
             "attempt": 1,

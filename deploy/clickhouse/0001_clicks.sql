@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS clicks (
     limited_data_use Bool,
     kafka_partition Int32,
     kafka_offset Int64,
-    version UInt128 MATERIALIZED bitShiftLeft(toUInt128(greatest(source_version, 0)), 64) + toUnixTimestamp64Milli(ingest_time)
+    version UInt128 MATERIALIZED bitShiftLeft(toUInt128(toInt128(source_version) + 9223372036854775808), 64) + toUnixTimestamp64Milli(ingest_time)
+        COMMENT 'orders by source_version, of which a negative one is the least, then by ingest_time'
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(event_time)

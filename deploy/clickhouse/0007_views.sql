@@ -21,27 +21,27 @@ ARRAY JOIN path AS touchpoint, shares AS share, micros AS credit_micros;
 
 CREATE VIEW IF NOT EXISTS credit_by_channel AS
 SELECT
-    account_id, model, channel, currency,
+    account_id, event_name, model, channel, currency,
     sum(conversions) AS conversions,
-    toDecimal128(sum(value_micros), 6) / 1000000 AS value
+    toDecimal128(sum(toInt128(value_micros)), 6) / 1000000 AS value
 FROM credit
-GROUP BY account_id, model, channel, currency;
+GROUP BY account_id, event_name, model, channel, currency;
 
 CREATE VIEW IF NOT EXISTS credit_by_ad AS
 SELECT
-    account_id, model, ad_account_id, campaign_id, adset_id, ad_id, toDate(event_time) AS day, currency,
+    account_id, event_name, model, ad_account_id, campaign_id, adset_id, ad_id, toDate(event_time) AS day, currency,
     sum(conversions) AS conversions,
-    toDecimal128(sum(value_micros), 6) / 1000000 AS value
+    toDecimal128(sum(toInt128(value_micros)), 6) / 1000000 AS value
 FROM credit
-GROUP BY account_id, model, ad_account_id, campaign_id, adset_id, ad_id, day, currency;
+GROUP BY account_id, event_name, model, ad_account_id, campaign_id, adset_id, ad_id, day, currency;
 
--- A visitor's clicks in order, with what came of them.
+-- A visitor's clicks in order, with what came of them. Values of several currencies stay apart: `value` maps each
+-- currency to its sum.
 CREATE VIEW IF NOT EXISTS journeys AS
 SELECT
     path.account_id AS account_id, path.visitor_id AS visitor_id,
     path.started AS started, path.ended AS ended, path.clicks AS clicks, path.channels AS channels,
-    outcome.conversions AS conversions,
-    toDecimal128(outcome.value_micros, 6) / 1000000 AS value
+    outcome.conversions AS conversions, outcome.value AS value
 FROM (
     SELECT
         account_id, visitor_id, min(event_time) AS started, max(event_time) AS ended, count() AS clicks,
@@ -51,9 +51,20 @@ FROM (
     GROUP BY account_id, visitor_id
 ) AS path
 LEFT JOIN (
-    SELECT account_id, visitor_id, count() AS conversions, sum(ifNull(value_micros, 0)) AS value_micros
-    FROM conversions FINAL
-    WHERE visitor_id != ''
+    SELECT
+        account_id, visitor_id, sum(count) AS conversions,
+        mapFromArrays(
+            groupArrayIf(toString(currency), valued > 0),
+            groupArrayIf(toDecimal128(micros, 6) / 1000000, valued > 0)
+        ) AS value
+    FROM (
+        SELECT
+            account_id, visitor_id, currency,
+            count() AS count, count(value_micros) AS valued, sum(toInt128(ifNull(value_micros, 0))) AS micros
+        FROM conversions FINAL
+        WHERE visitor_id != ''
+        GROUP BY account_id, visitor_id, currency
+    )
     GROUP BY account_id, visitor_id
 ) AS outcome ON path.account_id = outcome.account_id AND path.visitor_id = outcome.visitor_id;
 
@@ -64,10 +75,12 @@ SELECT
 FROM attributed_conversions FINAL
 WHERE layer = 'none';
 
--- How old the newest thing in each table is. `end_offset` is comparable with Kafka's own.
+-- How old the newest thing in each table is, for the topic as it is now. `end_offset` is comparable with Kafka's own.
 CREATE VIEW IF NOT EXISTS freshness AS
 SELECT
     topic, partition, end_offset, newest_ingest_time, loaded_at,
     dateDiff('millisecond', newest_ingest_time, loaded_at) / 1000 AS load_delay_s
 FROM load_progress FINAL
-ORDER BY topic, partition;
+-- A topic that was created anew has a row for each of its generations.
+ORDER BY topic, partition, loaded_at DESC
+LIMIT 1 BY topic, partition;

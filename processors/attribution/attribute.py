@@ -56,23 +56,28 @@ def concerned(
 
     `conversions`: offsets of arrived conversions by (account, conversion_id).
     `clicks`: (offset, ingest time in ms) of arrived clicks by (account, click_id). A click outside the window
-    of a conversion changes nothing; one that is later than facts are held for is not seen by every conversion
-    that should see it, so that these are frozen: never attributed anew.
+    of a conversion changes nothing, nor does one that is too late for it: by then other facts of the window
+    may have expired, and the conversion is frozen.
     """
     pending = []
     for item in held:
         conversion = choose_conversion(item.contents)
         lookback_s = retention.lookback_of(item.account_id)
         window = range(conversion.event_ms - lookback_s * 1000, conversion.event_ms + 1)
-        contents = read_touchpoints(item.touchpoints)
+        # Too late is too late whenever it is read, or the result would depend on what was read first.
+        contents = [
+            touch
+            for touch in read_touchpoints(item.touchpoints)
+            if not retention.is_late(conversion.event_ms, touch.ingest_ms)
+        ]
         causes = [(conversions or {}).get((item.account_id, item.conversion_id), -1)]
         # A content inside the window counts as a cause even where a later one has moved the click out of it.
-        for touch in contents if clicks else ():
-            offset, ingest_ms = (clicks or {}).get((item.account_id, touch.click_id), (-1, 0))
-            if touch.event_ms in window and conversion.event_ms >= ingest_ms - retention.lateness_s * 1000:
-                causes.append(offset)
+        if clicks:
+            inside_window = (touch for touch in contents if touch.event_ms in window)
+            causes += [clicks.get((item.account_id, touch.click_id), (-1, 0))[0] for touch in inside_window]
         if max(causes) >= 0:
-            inside = [touch for touch in choose_touchpoints(contents) if touch.event_ms in window]
+            chosen = choose_touchpoints(contents)
+            inside = [touch for touch in chosen if touch.event_ms in window and conversion.is_of(touch)]
             pending.append(Pending(conversion, inside, lookback_s, item.facts_held, max(causes)))
     return pending
 
@@ -131,10 +136,11 @@ def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
     """list<struct>, a list for each conversion."""
     list_type = SCHEMA.field("touchpoints").type
     flat = [touch for item in pending for touch in item.touchpoints]
-    names = {"event_time": "event_ms"}
+    members = ["event_ms" if field.name == "event_time" else field.name for field in list_type.value_type]
+    positions = [Touchpoint._fields.index(name) for name in members]
     children = [
-        pa.array([getattr(touch, names.get(field.name, field.name)) for touch in flat], field.type)
-        for field in list_type.value_type
+        pa.array([touch[position] for touch in flat], field.type)
+        for position, field in zip(positions, list_type.value_type, strict=True)
     ]
     offsets = _offsets([len(item.touchpoints) for item in pending])
     values = pa.StructArray.from_arrays(children, fields=list(list_type.value_type))

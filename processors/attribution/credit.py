@@ -15,6 +15,9 @@ __all__ = ["MODELS", "first", "last", "linear", "split_micros"]
 Offsets = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
 
+#: A share as a whole number of these loses nothing that a float can say.
+SHARE_UNITS = 2.0**53
+
 
 def first(offsets: Offsets) -> Shares:
     """All to the oldest touchpoint.
@@ -54,21 +57,26 @@ MODELS: Mapping[str, Callable[[Offsets], Shares]] = {"first": first, "last": las
 def split_micros(value: npt.NDArray[np.int64], shares: Shares, offsets: Offsets) -> npt.NDArray[np.int64]:
     """Each conversion's value split by its shares to whole micros, by largest remainder.
 
-    `value` has shape (conversions,), may be negative, and is conserved exactly.
+    `value` has shape (conversions,), may be negative, and is conserved exactly; no part is a micro or more
+    away from its share.
 
     >>> split_micros(np.array([100]), np.array([1 / 3, 1 / 3, 1 / 3]), np.array([0, 3])).tolist()
     [34, 33, 33]
     """
+    if not len(value):
+        return np.empty(0, np.int64)
     counts = np.diff(offsets)
     owner = np.repeat(np.arange(len(counts)), counts)
-    exact = shares * value[owner]
-    parts = np.floor(exact).astype(np.int64)
-    missing = value - np.add.reduceat(parts, offsets[:-1]) if len(counts) else value
-    # Rank within each conversion by the fraction cut off, the largest first, the older first among equals.
-    order = np.lexsort((np.arange(len(parts)), parts - exact, owner))
+    # In Python's integers: the product of a large value and a share has more digits than a float or an int64.
+    weights = np.rint(shares * SHARE_UNITS).astype(np.int64)
+    units = np.add.reduceat(weights, offsets[:-1])
+    exact = value.astype(object)[owner] * weights
+    parts = exact // units[owner]
+    remainders = (exact - parts * units[owner]).astype(np.int64)
+    missing = value - np.add.reduceat(parts, offsets[:-1])
+    # Rank within each conversion by the remainder, the largest first, the older first among equals.
+    order = np.lexsort((np.arange(len(parts)), -remainders, owner))
     rank = np.empty(len(parts), np.int64)
     rank[order] = np.arange(len(parts)) - np.repeat(offsets[:-1], counts)
     parts += rank < missing[owner]
-    # A product rounded up to the next whole number leaves too little: taken from the smallest fractions.
-    parts -= rank >= counts[owner] + missing[owner]
-    return parts
+    return parts.astype(np.int64)

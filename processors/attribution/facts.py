@@ -1,4 +1,8 @@
-"""Clicks and conversions as facts: what is stored of them, under which identifiers, for how long."""
+"""Clicks and conversions as facts: what is stored of them, under which identifiers, for how long.
+
+A message that comes again, byte for byte, is the same fact and keeps the ingest time of its first arrival. So a
+source that takes a correction back raises `source_version`: sending the first message once more changes nothing.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,12 +49,18 @@ class Retention:
         """When nothing can ask for a fact of that event time any more, seconds since the epoch."""
         return event_ms // 1000 + self.lookback_of(account_id) + self.lateness_s
 
+    def is_late(self, event_ms: int, ingest_ms: int) -> bool:
+        """Whether facts in the window of a conversion of that event time may have expired at the ingest time."""
+        return ingest_ms > event_ms + self.lateness_s * 1000
+
 
 class Touchpoint(NamedTuple):
-    """What attribution needs of a click. `order` ranks the contents of one click_id."""
+    """What attribution needs of one content of a click."""
 
     click_id: str
-    order: tuple[int, int, bytes]
+    source_version: int
+    ingest_ms: int
+    digest: bytes
     event_ms: int
     visitor_id: str | None
     interaction: str
@@ -62,16 +72,29 @@ class Touchpoint(NamedTuple):
     creative_id: str | None
     fbclid: str | None
 
+    @property
+    def order(self) -> tuple[int, int, bytes]:
+        """Of the contents of one click_id the greatest counts."""
+        return self.source_version, self.ingest_ms, self.digest
+
 
 class ChosenConversion(NamedTuple):
     """The content of a conversion that counts: the message as it was published, and when it arrived."""
 
-    message: bytes
     ingest_ms: int
     event_ms: int
+    visitor_id: str | None
+    click_id: str | None
+    message: bytes
+
+    def is_of(self, touchpoint: Touchpoint) -> bool:
+        """Whether the touchpoint is the same person's, as far as this content knows: an earlier one may have erred."""
+        if self.click_id and touchpoint.click_id == self.click_id:
+            return True
+        return bool(self.visitor_id) and touchpoint.visitor_id == self.visitor_id
 
 
-#: Columns of a click that its stored content holds, in the order of Touchpoint.
+#: Columns of a click that its stored content holds after version and times, in the order of Touchpoint.
 CONTENT = (
     "visitor_id",
     "interaction",
@@ -128,7 +151,7 @@ def conversion_facts(
         conversions.column("click_id").to_pylist(),
         strict=True,
     ):
-        packed = msgpack.packb((version, ingest, event, message))
+        packed = msgpack.packb((version, ingest, event, visitor_id, click_id, message))
         identifiers = _identifiers(account, visitor_id, click_id)
         expires_at_s = retention.expires_at_s(account, event)
         facts.append(Fact(account, conversion_id, digest(message), packed, identifiers, expires_at_s))
@@ -139,8 +162,8 @@ def read_touchpoints(held: Sequence[HeldFact]) -> list[Touchpoint]:
     """Every content held, in no order; a click_id with several contents is there several times."""
     touchpoints = []
     for fact in held:
-        version, ingest_ms, event_ms, *content = msgpack.unpackb(fact.content)
-        touchpoints.append(Touchpoint(fact.id, (version, ingest_ms, fact.digest), event_ms, *content))
+        version, ingest_ms, *content = msgpack.unpackb(fact.content)
+        touchpoints.append(Touchpoint(fact.id, version, ingest_ms, fact.digest, *content))
     return touchpoints
 
 
@@ -156,11 +179,9 @@ def choose_touchpoints(touchpoints: Sequence[Touchpoint]) -> list[Touchpoint]:
 
 def choose_conversion(held: Sequence[HeldFact]) -> ChosenConversion:
     """The content of a conversion that counts."""
-    _, ingest_ms, event_ms, message = max(
-        (msgpack.unpackb(fact.content) for fact in held),
-        key=lambda content: (content[0], content[1], digest(content[3])),
-    )
-    return ChosenConversion(message, ingest_ms, event_ms)
+    contents = [(fact.digest, *msgpack.unpackb(fact.content)) for fact in held]
+    _, _, *content = max(contents, key=lambda content: (content[1], content[2], content[0]))
+    return ChosenConversion(*content)
 
 
 def _identifiers(account_id: str, visitor_id: str | None, click_id: str | None) -> list[str]:

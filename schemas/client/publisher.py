@@ -10,19 +10,20 @@ reorder a record. A record published twice by the caller is on the topic twice: 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
 from confluent_kafka import KafkaException, Producer
 
-from schemas.client.edge import CLEAR_FIELDS, URL_FIELDS, conceal
+from schemas.client.edge import conceal, conceal_columns
 from schemas.client.registry import Registry
 from schemas.client.writer import RecordWriter
 from schemas.definitions import definition
-from schemas.errors import BadRecord, DeliveryFailed, DeliveryPending, PublisherBroken
-from schemas.topics import topics
+from schemas.errors import BadRecord, DeliveryFailed, DeliveryPending, InvalidRecords, PublisherBroken
+from schemas.topics import TOPICS, topics
 from schemas.validation import DAY_MS, EventTimeBounds
 
 __all__ = ["Publisher"]
@@ -30,7 +31,9 @@ __all__ = ["Publisher"]
 #: A caller's clock is not the broker's; consumers apply the deployment's own bounds.
 DEFAULT_BOUNDS = EventTimeBounds(max_age_ms=1100 * DAY_MS, max_ahead_ms=3_600_000)
 #: As large as the largest topic takes, dead letters included.
-MAX_MESSAGE_BYTES = 4 << 20
+MAX_MESSAGE_BYTES = max(topic.max_message_bytes for topic in TOPICS.values())
+#: Few enough that encoding a table does not double its memory.
+ROWS_AT_ONCE = 20_000
 
 
 class Publisher:
@@ -95,37 +98,43 @@ class Publisher:
 
     def publish_records(self, topic: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Publish records, all of them or, where one is invalid, none. Raises InvalidRecords."""
-        writer = self._writer(topic)
-        concealed = [conceal(record, writer.known, self._default_country, self.dropped_fields) for record in records]
-        self._send(writer, writer.to_batch(concealed))
+        dropped: Counter[str] = Counter()
+        batch, bad = self._check(topic, records, dropped)
+        if bad:
+            raise InvalidRecords(bad)
+        self.dropped_fields += dropped
+        self.publish_batch(topic, batch)
 
     def publish_table(self, topic: str, table: pa.Table) -> None:
         """Publish a table, column by column: the fast way. Raises InvalidRecords, and then sends nothing.
 
         Columns are the schema's, optional ones may be missing, and the clear ones of schemas.client.edge
-        are hashed. String and time columns may be of any Arrow type that casts without loss.
+        are hashed. Columns may be of any Arrow type that casts without loss; times without a zone are UTC.
         """
         writer = self._writer(topic)
-        concealed = _conceal_columns(table, writer.known, self._default_country, self.dropped_fields)
-        batches = [writer.from_table(piece) for piece in _pieces(concealed)]
+        dropped: Counter[str] = Counter()
+        concealed = conceal_columns(table, writer.known, self._default_country, dropped)
+        batches, bad = [], []
+        for start in range(0, concealed.num_rows, ROWS_AT_ONCE):
+            batch, refused = writer.from_table(concealed.slice(start, ROWS_AT_ONCE), dropped)
+            batches.append(batch)
+            bad += [replace(found, row=found.row + start) for found in refused]
+        if bad:
+            raise InvalidRecords(bad)
+        self.dropped_fields += dropped
         for batch in batches:
-            writer.require_valid(batch)
-        for batch in batches:
-            self._send(writer, batch, validate=False)
+            self.publish_batch(topic, batch)
 
     def publish_batch(self, topic: str, batch: pa.RecordBatch) -> None:
-        """Publish a batch that has exactly the schema's columns, without checking its values again."""
-        self._send(self._writer(topic), batch, validate=False)
+        """Publish a batch that has exactly the schema's columns, without checking its values."""
+        writer = self._writer(topic)
+        for key, message in zip(writer.keys(batch), writer.encode(batch), strict=True):
+            self._produce(writer.topic.name, key, message)
 
     def validate(self, topic: str, records: Sequence[Mapping[str, Any]]) -> list[BadRecord]:
-        """What `publish_records` would refuse, record by record, without sending any."""
-        writer = self._writer(topic)
-        ignored: Counter[str] = Counter()
-        concealed = [conceal(record, writer.known, self._default_country, ignored) for record in records]
-        if not writer.problems(concealed):
-            return []
-        found = ((row, writer.problems([record])) for row, record in enumerate(concealed))
-        return [BadRecord(row, bad[0].error, bad[0].message) for row, bad in found if bad]
+        """What `publish_records` would refuse, one entry a bad record, without sending any."""
+        _, bad = self._check(topic, records, Counter())
+        return bad
 
     def send(self, topic: str, key: bytes, value: bytes) -> None:
         """Hand an already framed value to Kafka under the contract name `topic`."""
@@ -159,12 +168,12 @@ class Publisher:
             self._writers[topic] = RecordWriter(found, definition(found.schema), schema_id, self._bounds)
         return self._writers[topic]
 
-    def _send(self, writer: RecordWriter, batch: pa.RecordBatch, *, validate: bool = True) -> None:
-        if validate:
-            writer.require_valid(batch)
-        name = writer.topic.name
-        for key, body in zip(writer.keys(batch), writer.encode(batch), strict=True):
-            self._produce(name, key, body)
+    def _check(
+        self, topic: str, records: Sequence[Mapping[str, Any]], dropped: Counter[str]
+    ) -> tuple[pa.RecordBatch, list[BadRecord]]:
+        writer = self._writer(topic)
+        concealed = [conceal(record, writer.known, self._default_country, dropped) for record in records]
+        return writer.from_records(concealed, dropped)
 
     def _produce(self, name: str, key: bytes | None, value: bytes) -> None:
         while True:
@@ -174,40 +183,11 @@ class Publisher:
             except BufferError:  # the queue is full: let the client drain it
                 self._producer.poll(0.05)
             except KafkaException as error:
-                raise DeliveryFailed(f"{name}: {error}") from error
+                reason = f"{name}: {error.args[0].str()}"
+                raise (PublisherBroken if error.args[0].fatal() else DeliveryFailed)(reason) from error
 
     def _on_failure(self, error: Any, message: Any) -> None:
         if error is not None:
             if error.fatal():
                 self._fatal = error.str()
             self._failures.append(f"{message.topic()}: {error.str()}")
-
-
-def _pieces(table: pa.Table, rows: int = 20_000) -> Iterable[pa.Table]:
-    """Slices small enough that encoding one does not double the memory of the whole."""
-    return (table.slice(start, rows) for start in range(0, table.num_rows, rows))
-
-
-def _conceal_columns(
-    table: pa.Table, known: frozenset[str], default_country: str | None, dropped: Counter[str]
-) -> pa.Table:
-    """`conceal`, for the columns it concerns: each distinct row of them once."""
-    concerned = [name for name in table.column_names if name in CLEAR_FIELDS or name in URL_FIELDS]
-    if not concerned:
-        return table
-    rest = table.drop_columns(concerned)
-    extra = ["user_data_sha256"] if "user_data_sha256" in rest.column_names else []
-    rows = [
-        conceal(record, known, default_country, dropped)
-        for record in table.select(concerned + extra).to_pylist(maps_as_pydicts="lossy")
-    ]
-    produced = sorted({name for row in rows for name in row})
-    for name in produced:
-        is_map = name == "user_data_sha256"
-        values = [list((row.get(name) or {}).items()) if is_map else row.get(name) for row in rows]
-        column = pa.array(values, pa.map_(pa.string(), pa.string()) if is_map else pa.string())
-        if name in rest.column_names:
-            rest = rest.set_column(rest.column_names.index(name), name, column)
-        else:
-            rest = rest.append_column(name, column)
-    return rest

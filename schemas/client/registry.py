@@ -17,6 +17,8 @@ from schemas.errors import ContractError, IncompatibleSchema, RegistryUnavailabl
 
 __all__ = ["Registry"]
 
+#: What the client raises for an answer it did not expect, and for none.
+FAILURES = (SchemaRegistryError, httpx2.HTTPError)
 NOT_FOUND, CONFLICT, UNPROCESSABLE = 404, 409, 422
 
 
@@ -48,7 +50,7 @@ class Registry:
         """The id to write this schema's records with. Raises ContractError where it is not registered."""
         try:
             found = self._client.lookup_schema(subject, Schema(schema.text, "AVRO"))
-        except Exception as error:
+        except FAILURES as error:
             if _status(error) == NOT_FOUND:
                 raise ContractError(
                     f"version {schema.version} of {schema.name} is not registered under {subject}: "
@@ -67,7 +69,7 @@ class Registry:
         for schema in versions:
             try:
                 self._client.register_schema(subject, Schema(schema.text, "AVRO"))
-            except Exception as error:
+            except FAILURES as error:
                 if _status(error) in (CONFLICT, UNPROCESSABLE):
                     raise IncompatibleSchema(
                         f"version {schema.version} of {schema.name} is refused under {subject}: {error}"
@@ -79,7 +81,7 @@ class Registry:
         """One question, to see that the registry answers."""
         try:
             self._client.get_subjects()
-        except Exception as error:
+        except FAILURES as error:
             raise _translated(error) from error
 
     def close(self) -> None:
@@ -90,14 +92,14 @@ class Registry:
         level = ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
         try:
             self._client.set_config(subject, level)
-        except Exception as error:
+        except FAILURES as error:
             raise _translated(error) from error
 
     def _versions(self, subject: str) -> dict[int, str]:
         try:
             versions = self._client.get_versions(subject)
             found = [self._client.get_version(subject, version) for version in versions]
-        except Exception as error:
+        except FAILURES as error:
             if _status(error) == NOT_FOUND:
                 return {}
             raise _translated(error) from error
@@ -108,11 +110,9 @@ def _status(error: Exception) -> int | None:
     return error.http_status_code if isinstance(error, SchemaRegistryError) else None
 
 
-def _translated(error: Exception) -> Exception:
+def _translated(error: Exception) -> ContractError:
     """An outage as RegistryUnavailable; what the registry said of a request as ContractError."""
     status = _status(error)
-    if isinstance(error, httpx2.HTTPError) or (status is not None and (status >= 500 or status in (408, 429))):
+    if status is None or status >= 500 or status in (408, 429):
         return RegistryUnavailable(f"the schema registry does not answer: {error}")
-    if status is not None:
-        return ContractError(f"the schema registry refused: {error}")
-    return error
+    return ContractError(f"the schema registry refused: {error}")

@@ -1,6 +1,6 @@
 """ClickHouse over HTTP, with its failures told apart: an outage is waited out, a refusal is not."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -13,16 +13,39 @@ from sinks.errors import Refused, Unavailable
 
 __all__ = ["ClickHouse"]
 
-#: Server error codes that pass by themselves: too many queries, too many parts, memory, timeouts, sockets,
-#: a table that is read-only because its keeper is away.
-PASSING_CODES = (159, 202, 203, 209, 210, 241, 242, 252, 319, 425, 439)
+#: What a server says that can serve later: too much at once, no room, a replica or its keeper away, a shutdown.
+PASSING = frozenset(
+    {
+        "ABORTED",
+        "CANNOT_SCHEDULE_TASK",
+        "KEEPER_EXCEPTION",
+        "MEMORY_LIMIT_EXCEEDED",
+        "NETWORK_ERROR",
+        "NO_ACTIVE_REPLICAS",
+        "NO_FREE_CONNECTION",
+        "NO_ZOOKEEPER",
+        "NOT_ENOUGH_SPACE",
+        "QUERY_WAS_CANCELLED",
+        "SERVER_OVERLOADED",
+        "SOCKET_TIMEOUT",
+        "SYSTEM_ERROR",
+        "TABLE_IS_READ_ONLY",
+        "TIMEOUT_EXCEEDED",
+        "TOO_FEW_LIVE_REPLICAS",
+        "TOO_MANY_PARTS",
+        "TOO_MANY_SIMULTANEOUS_QUERIES",
+        "UNKNOWN_STATUS_OF_INSERT",
+    }
+)
+#: A block may span any number of months, and is acknowledged when it is in the table.
+INSERT_SETTINGS = {"insert_deduplicate": 1, "async_insert": 0, "max_partitions_per_insert_block": 0}
 
 
 class ClickHouse:
     """A connection to one database. Not to be shared between threads."""
 
     def __init__(self, url: str, *, database: str, user: str = "default", password: str = "") -> None:
-        """Creates the database where it is missing. Raises Unavailable, Refused."""
+        """Creates the database where it is missing, which a reader may not. Raises Unavailable, Refused."""
         parts = urlsplit(url)
         options: dict[str, Any] = {
             "host": parts.hostname or "localhost",
@@ -31,10 +54,12 @@ class ClickHouse:
             "username": user,
             "password": password,
             "autogenerate_session_id": False,
+            "show_clickhouse_errors": "scrub",
         }
         self.database = database
         self._client = _translate(lambda: clickhouse_connect.get_client(**options))
-        self.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+        if not self.command(f"EXISTS DATABASE {database}"):
+            self.command(f"CREATE DATABASE IF NOT EXISTS {database}")
         self._client.database = database
 
     def __enter__(self) -> Self:
@@ -55,31 +80,42 @@ class ClickHouse:
         """Insert once: a second insert under the same token is dropped by the server.
 
         The token is not optional, since the client repeats an insert by itself when a connection closes.
-        Raises Unavailable, Refused.
+        Raises Unavailable, Refused, neither of which repeats anything of the rows.
         """
-        settings: Mapping[str, Any] = {"insert_deduplication_token": token, "insert_deduplicate": 1}
-        _translate(lambda: self._client.insert_arrow(table, rows, settings=settings))
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+        _translate(lambda: self._client.insert_arrow(table, rows, settings=settings), _name_only)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
 
-def _translate(call: Any) -> Any:
+def _servers_words(error: Exception) -> str:
+    words = str(error).rpartition("DB::Exception: ")[2].strip()
+    return words.splitlines()[0][:500] if words else type(error).__name__
+
+
+def _name_only(error: Exception) -> str:
+    """The server's words may repeat the data."""
+    return f"{error.name} (code {error.code})" if isinstance(error, Error) and error.code else _servers_words(error)
+
+
+def _translate(call: Callable[[], Any], explain: Callable[[Exception], str] = _servers_words) -> Any:
+    """The result of `call`; its errors become ours, without the original, which would be printed with them."""
     try:
         return call()
-    except DatabaseError as error:
-        if isinstance(error, OperationalError) or _is_passing(error):
-            raise Unavailable(f"ClickHouse cannot serve now: {_first_line(error)}") from error
-        raise Refused(f"ClickHouse refused: {_first_line(error)}") from error
-    except (Error, urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unavailable(f"ClickHouse does not answer: {_first_line(error)}") from error
+    except Error as error:
+        if _is_outage(error):
+            raise Unavailable(f"ClickHouse cannot serve now: {explain(error)}") from None
+        raise Refused(f"ClickHouse refused: {explain(error)}") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Unavailable(f"ClickHouse does not answer: {explain(error)}") from None
 
 
-def _is_passing(error: DatabaseError) -> bool:
-    return any(f"Code: {code}." in str(error) for code in PASSING_CODES)
-
-
-def _first_line(error: Exception) -> str:
-    """The server's own sentence. What follows it may repeat the data."""
-    return str(error).splitlines()[0][:500] if str(error) else type(error).__name__
+def _is_outage(error: Error) -> bool:
+    # An error of the server without a code is the word of something in front of it.
+    return (
+        isinstance(error, OperationalError)
+        or error.name in PASSING
+        or (type(error) is DatabaseError and not error.code)
+    )

@@ -4,10 +4,11 @@ import ipaddress
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from ua_parser import parse
+
+from schemas.redaction import redact_url
 
 __all__ = ["browser", "device", "network", "of_distinct", "os", "page"]
 
@@ -26,28 +27,25 @@ def of_distinct(column: pa.Array, coarsen: Callable[[str], str]) -> pa.Array:
 def network(ip: str) -> str:
     """The network an address is in.
 
-    >>> network("2001:db8:1:2:3::4"), network("192.0.2.77"), network("not one")
-    ('2001:db8:1::/48', '192.0.2.0/24', '')
+    >>> network("2001:db8:1:2:3::4"), network("192.0.2.77"), network("::ffff:192.0.2.77"), network("not one")
+    ('2001:db8:1::/48', '192.0.2.0/24', '192.0.2.0/24', '')
     """
     try:
         address = ipaddress.ip_address(ip.strip())
     except ValueError:
         return ""
-    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address.packed, 24 if address.version == 4 else 48), strict=False))
 
 
 def page(url: str) -> str:
-    """An address without query, fragment and user.
+    """An address without query, fragment, user and what identifies a person in its path.
 
-    >>> page("https://u:p@shop.example/a?mail=x#y")
-    'https://shop.example/a'
+    >>> page("https://u:p@shop.example/thanks/jo@shop.example?mail=x#y")
+    'https://shop.example/thanks/redacted'
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{host}{parts.path}" if host else parts.path
+    return redact_url(url).partition("?")[0]
 
 
 def browser(user_agent: str) -> str:

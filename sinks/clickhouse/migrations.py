@@ -1,16 +1,22 @@
 """Applies the DDL files in order, each once."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from sinks.clickhouse.client import ClickHouse
 
-__all__ = ["Migration", "MigrationError", "apply"]
+__all__ = ["Migration", "MigrationError", "apply", "statements"]
+
+_STRING = r"""'(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | `(?:\\.|[^`\\])*`"""
+_COMMENT = r"--[^\n]* | /\*.*?\*/"
+_STATEMENT = re.compile(rf"(?: {_STRING} | {_COMMENT} | [^;] )+", re.VERBOSE | re.DOTALL)
+_BLANK = re.compile(rf"(?: {_COMMENT} | \s )*", re.VERBOSE | re.DOTALL)
 
 
 class Migration(NamedTuple):
-    """A DDL file: its name, which gives the order, and its statements, each ended by a semicolon and newline."""
+    """A DDL file: its name, which gives the order, and its statements, each ended by a semicolon."""
 
     name: str
     sql: str
@@ -39,9 +45,17 @@ def apply(clickhouse: ClickHouse, migrations: Sequence[Migration]) -> list[str]:
             if checksums[migration.name] != checksum:
                 raise MigrationError(f"{migration.name} was changed after it had been applied: add a new file instead")
             continue
-        for statement in migration.sql.split(";\n"):
-            if statement.strip():
-                clickhouse.command(statement)
+        for statement in statements(migration.sql):
+            clickhouse.command(statement)
         clickhouse.command(f"INSERT INTO schema_migrations (name, checksum) VALUES ('{migration.name}', '{checksum}')")
         applied.append(migration.name)
     return applied
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a file, which semicolons end, but for those inside strings and comments.
+
+    >>> statements("SELECT ';' -- one; statement\\n; SELECT 2;\\n-- the end;")
+    ["SELECT ';' -- one; statement\\n", ' SELECT 2']
+    """
+    return [found[0] for found in _STATEMENT.finditer(sql) if not _BLANK.fullmatch(found[0])]

@@ -52,7 +52,7 @@ def to_rows(
                 if name in columns:
                     rows[name] = coarsen.of_distinct(column, function)
         elif pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type):
-            rows |= _nested(field.name, column)
+            rows |= {name: member for name, member in _nested(field.name, column).items() if name in columns}
         elif field.name in columns:
             rows[field.name] = _without_null_strings(column)
     rows["ingest_time"] = pa.array(ingest_ms, pa.timestamp("ms"))

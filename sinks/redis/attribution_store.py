@@ -15,21 +15,29 @@ from itertools import chain
 from typing import Any
 
 import msgpack
+from redis import exceptions
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from schemas.facts import Fact, HeldConversion, HeldFact
-from sinks.errors import Unavailable
+from sinks.errors import Refused, Unavailable
 
 __all__ = ["AttributionStore"]
 
 #: A script blocks the server while it runs: 2,000 clicks are about 16 ms.
 FACTS_A_SCRIPT = 2_000
 DIGEST_BYTES = 8
-#: Answers of a server that cannot serve now but will.
-PASSING_STATES = ("LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "OOM")
+#: A server that cannot serve now but will: redis-py knows some by their class, others only by their first word.
+PASSING = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
+)
+PASSING_WORDS = ("BUSY", "MISCONF", "NOREPLICAS")
+#: A wrong password, or one that may not do what is asked. The first is a ConnectionError to redis-py.
+FORBIDDEN = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 
 
 class AttributionStore:
@@ -44,18 +52,18 @@ class AttributionStore:
         self._store_conversions = self._redis.register_script(_script("store_conversions.lua"))
 
     async def add_touchpoints(self, facts: Sequence[Fact]) -> list[HeldConversion]:
-        """Store clicks. Returns the conversions known under their identifiers. Raises Unavailable."""
+        """Store clicks. Returns the conversions known under their identifiers. Raises Unavailable, Refused."""
         return await self._run(self._store_touchpoints, facts, _touchpoint_rows)
 
     async def add_conversions(self, facts: Sequence[Fact]) -> list[HeldConversion]:
-        """Store conversions. Returns each of them once with all that is held. Raises Unavailable."""
+        """Store conversions. Returns each of them once with all that is held. Raises Unavailable, Refused."""
         return await self._run(self._store_conversions, facts, _conversion_rows)
 
     async def ping(self) -> None:
-        """Raises Unavailable where Redis does not answer."""
+        """Raises Unavailable where Redis does not answer, Refused where it does not let us in."""
         try:
             await self._redis.ping()
-        except RedisError as error:
+        except exceptions.RedisError as error:
             raise _translated(error) from error
 
     async def close(self) -> None:
@@ -69,7 +77,7 @@ class AttributionStore:
             packed = _for_lua(to_rows(part))
             try:
                 found = await script(keys=[prefix], args=[packed])
-            except RedisError as error:
+            except exceptions.RedisError as error:
                 raise _translated(error) from error
             held |= {item[0]: _held_conversion(item) for item in found}
         return list(held.values())
@@ -146,10 +154,10 @@ def _held_conversion(item: Sequence[Any]) -> HeldConversion:
     )
 
 
-def _translated(error: RedisError) -> Exception:
-    """An outage as Unavailable; anything else is a defect and stays what it is."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError):
-        return Unavailable(f"Redis does not answer: {error}")
-    if isinstance(error, ResponseError) and str(error).startswith(PASSING_STATES):
+def _translated(error: exceptions.RedisError) -> Exception:
+    """An outage as Unavailable, a closed door as Refused; anything else is a defect and stays what it is."""
+    if isinstance(error, FORBIDDEN):
+        return Refused(f"Redis does not let us in: {error}")
+    if isinstance(error, PASSING) or str(error).startswith(PASSING_WORDS):
         return Unavailable(f"Redis cannot serve now: {error}")
     return error

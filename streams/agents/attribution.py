@@ -210,6 +210,7 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
     @app.timer(LAG_INTERVAL_S)
     async def observe_lag() -> None:
         # By the clock, so that the lag of a partition nothing comes from any more is seen to grow.
+        metrics.lag.clear()  # of partitions that are somebody else's now
         for (topic, partition), lag in app.consumer.lags().items():
             metrics.lag.labels(contracts[topic], str(partition)).set(lag)
 

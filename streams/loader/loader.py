@@ -286,6 +286,7 @@ class Loader:
             gauge.set((int(ingest_ms[decoded.rows[-1]]) - event_ms) / 1000)
 
     def _observe_lag(self) -> None:
+        self._metrics.lag.clear()  # of partitions that are somebody else's now
         for (topic, partition), block in self._blocks.items():
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
             gauge = self._metrics.lag.labels(self._topics[topic].contract, str(partition))

@@ -1,0 +1,314 @@
+import io
+from typing import Any
+
+import fastavro
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.attribution.attribute import Origin, Pending, assemble, concerned
+from processors.attribution.facts import ChosenConversion, Retention, Touchpoint
+from schemas import wire
+from schemas.client.writer import RecordWriter
+from schemas.definitions import arrow_schema, definition, parse
+from schemas.topics import TOPICS
+from tests.processors.records import (
+    CLICK,
+    CONVERSION,
+    DECODERS,
+    SCHEMA_ID,
+    MemoryStore,
+    Record,
+    attribute,
+    attribute_at_once,
+    decode,
+    facts_of,
+    message,
+)
+
+LOOKBACK_S, LATENESS_S = 100, 50
+RETENTION = Retention(LOOKBACK_S, LATENESS_S, {"patient": 1_000})
+AT = 1_000_000  # event time of the conversion, ms
+
+
+def click(click_id: str, before_ms: int, **fields: Any) -> dict[str, Any]:
+    return {**CLICK, "click_id": click_id, "event_time": AT - before_ms, **fields}
+
+
+def conversion(**fields: Any) -> dict[str, Any]:
+    return {**CONVERSION, "event_time": AT, **fields}
+
+
+def path(row: dict[str, Any]) -> list[str]:
+    return [touch["click_id"] for touch in row["touchpoints"]]
+
+
+def test_the_window_is_closed_at_both_ends() -> None:
+    clicks = [
+        click("too-old", LOOKBACK_S * 1000 + 1),
+        click("oldest", LOOKBACK_S * 1000),
+        click("newest", 0),
+        click("too-new", -1),
+    ]
+    [row] = attribute_at_once(clicks, [conversion()], RETENTION).values()
+    assert path(row) == ["oldest", "newest"]
+    assert row["lookback_window_s"] == LOOKBACK_S
+    assert row["facts_held"] == 5
+
+
+def test_an_account_may_look_back_further() -> None:
+    clicks = [click("k1", 900_000, account_id="patient"), click("k2", 0, account_id="patient")]
+    [row] = attribute_at_once(clicks, [conversion(account_id="patient")], RETENTION).values()
+    assert path(row) == ["k1", "k2"]
+    assert row["lookback_window_s"] == 1_000
+
+
+def test_tenants_with_the_same_ids_never_mix() -> None:
+    clicks = [click("k1", 10, account_id=name, channel=name) for name in ("a", "b", "a:v:v1", "1:a")]
+    conversions = [conversion(account_id=name, conversion_id=f"of {name}") for name in ("a", "b", "a:v:v1", "c")]
+    rows = attribute_at_once(clicks, conversions, RETENTION)
+    channels = {row["account_id"]: [touch["channel"] for touch in row["touchpoints"]] for row in rows.values()}
+    assert channels == {"a": ["a"], "b": ["b"], "a:v:v1": ["a:v:v1"], "c": []}
+
+
+@pytest.mark.parametrize(
+    ("fields", "clicks", "layer", "confidence"),
+    [
+        ({"click_id": "k1"}, [("k1", "v1"), ("k2", "v1")], "click_id", 1.0),
+        ({"click_id": "k1", "visitor_id": None}, [("k1", "v9")], "click_id", 1.0),
+        ({"click_id": "lost"}, [("k1", "v1")], "visitor_id", 1.0),
+        ({}, [("k1", "v1")], "visitor_id", 1.0),
+        ({}, [("k1", "v9")], "none", None),
+        ({"visitor_id": None}, [("k1", None)], "none", None),
+        ({"visitor_id": "", "click_id": ""}, [("k1", "")], "none", None),
+    ],
+)
+def test_layers(fields: dict[str, Any], clicks: list[tuple[str, str]], layer: str, confidence: float | None) -> None:
+    published = [click(click_id, 10, visitor_id=visitor) for click_id, visitor in clicks]
+    [row] = attribute_at_once(published, [conversion(**fields)], RETENTION).values()
+    assert (row["layer"], row["confidence_person"]) == (layer, confidence)
+    assert len(path(row)) == (0 if layer == "none" else len(clicks))
+
+
+def test_nothing_known_is_a_record_too() -> None:
+    [row] = attribute_at_once([], [conversion(value_micros=5, currency="EUR")], RETENTION).values()
+    assert (row["touchpoints"], row["credits"], row["layer"], row["facts_held"]) == ([], [], "none", 1)
+    assert (row["attributed_fbclid"], row["fbclid_first_seen"]) == (None, None)
+    assert (row["value_micros"], row["currency"]) == (5, "EUR")
+
+
+def test_fbclid_is_the_latest_touchpoints_that_has_one() -> None:
+    clicks = [click("k1", 30, fbclid="old"), click("k2", 20, fbclid="new"), click("k3", 10), click("k4", 5, fbclid="")]
+    [row] = attribute_at_once(clicks, [conversion()], RETENTION).values()
+    assert row["attributed_fbclid"] == "new"
+    assert row["fbclid_first_seen"].timestamp() * 1000 == AT - 20
+
+
+@pytest.mark.parametrize(("value", "currency"), [(None, None), (None, "EUR"), (0, "EUR"), (-7, None), (10**18, "EUR")])
+def test_value_is_split_where_there_is_one(value: int | None, currency: str | None) -> None:
+    clicks = [click("k1", 30), click("k2", 20), click("k3", 10)]
+    fields = {"value_micros": value, "currency": currency}
+    [row] = attribute_at_once(clicks, [conversion(**fields)], RETENTION).values()
+    assert [credit["model"] for credit in row["credits"]] == ["first", "last", "linear"]
+    assert {name: row[name] for name in fields} == fields
+    assert [credit["shares"] for credit in row["credits"]] == [[1, 0, 0], [0, 0, 1], [1 / 3] * 3]
+    for credit in row["credits"]:
+        assert (sum(credit["value_micros"]) if credit["value_micros"] else None) == value
+
+
+def test_conversions_of_one_batch_keep_to_their_own_rows() -> None:
+    clicks = [click(f"{v}-{n}", 10 * n, visitor_id=v, channel=f"{v}{n}") for v in ("v0", "v2", "v3") for n in (2, 1)]
+    values = {"v0": 10, "v1": 20, "v2": None, "v3": 41}
+    conversions = [conversion(conversion_id=v, visitor_id=v, value_micros=value) for v, value in values.items()]
+    rows = attribute_at_once(clicks, conversions, RETENTION)
+    assert {name: path(row) for name, row in rows.items()} == {
+        "v0": ["v0-2", "v0-1"],
+        "v1": [],
+        "v2": ["v2-2", "v2-1"],
+        "v3": ["v3-2", "v3-1"],
+    }
+    linear = {name: [c["value_micros"] for c in row["credits"] if c["model"] == "linear"] for name, row in rows.items()}
+    assert linear == {"v0": [[5, 5]], "v1": [], "v2": [[]], "v3": [[21, 20]]}
+    assert [touch["channel"] for touch in rows["v3"]["touchpoints"]] == ["v32", "v31"]
+
+
+class Worker:
+    """Publishes one record after the other, each at its time."""
+
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+        self._offset = 0
+
+    def arrives(self, topic: str, fields: dict[str, Any], ingest_ms: int = AT) -> list[dict[str, Any]]:
+        records = [Record(self._offset, ingest_ms, message(topic, fields))]
+        self._offset += 1
+        facts = facts_of(topic, records, RETENTION)
+        add = self._store.add_touchpoints if topic == "clicks" else self._store.add_conversions
+        return attribute(topic, records, facts, add(facts), RETENTION)
+
+
+def test_a_correction_moves_a_click_out_of_the_window() -> None:
+    worker = Worker()
+    worker.arrives("clicks", click("k1", 10))
+    worker.arrives("clicks", click("k2", 20))
+    [before] = worker.arrives("conversions", conversion())
+    [after] = worker.arrives("clicks", click("k1", -10, source_version=1))
+    assert (path(before), path(after)) == (["k2", "k1"], ["k2"])
+    assert after["facts_held"] > before["facts_held"]
+
+
+def test_a_correction_of_the_visitor_leaves_the_other_visitors_clicks() -> None:
+    worker = Worker()
+    worker.arrives("clicks", click("k1", 10))
+    worker.arrives("clicks", click("k2", 20, visitor_id="v2"))
+    [before] = worker.arrives("conversions", conversion())
+    [after] = worker.arrives("conversions", conversion(visitor_id="v2", source_version=1))
+    assert (path(before), path(after)) == (["k1"], ["k2"])
+    assert after["facts_held"] > before["facts_held"]
+
+
+def test_a_correction_of_the_time_moves_the_window() -> None:
+    worker = Worker()
+    worker.arrives("clicks", click("k1", LOOKBACK_S * 1000))
+    worker.arrives("clicks", click("k2", 0))
+    [before] = worker.arrives("conversions", conversion())
+    [after] = worker.arrives("conversions", conversion(event_time=AT - 1, source_version=1))
+    assert (path(before), path(after)) == (["k1", "k2"], ["k1"])
+
+
+def test_a_click_outside_the_window_changes_nothing() -> None:
+    worker = Worker()
+    worker.arrives("conversions", conversion())
+    assert worker.arrives("clicks", click("k1", -1)) == []
+    assert worker.arrives("clicks", click("k2", LOOKBACK_S * 1000 + 1)) == []
+    assert len(worker.arrives("clicks", click("k3", 0))) == 1
+
+
+def test_a_conversion_is_frozen_for_clicks_that_come_too_late() -> None:
+    deadline = AT + LATENESS_S * 1000
+    worker = Worker()
+    worker.arrives("conversions", conversion())
+    [in_time] = worker.arrives("clicks", click("k1", 10), deadline)
+    assert path(in_time) == ["k1"]
+    assert worker.arrives("clicks", click("k2", 10), deadline + 1) == []
+    [again] = worker.arrives("conversions", conversion(source_version=1), AT)
+    assert path(again) == ["k1"], "too late for one reading, in time for the next"
+
+
+def test_nothing_arrived_that_concerns_it() -> None:
+    worker = Worker()
+    worker.arrives("conversions", conversion())
+    assert worker.arrives("clicks", click("k1", 10, visitor_id="v2")) == []
+    assert concerned([], RETENTION, clicks={("acme", "k1"): (0, 0)}) == []
+
+
+def test_the_origin_is_the_newest_record_that_caused_it() -> None:
+    store = MemoryStore()
+    first = [Record(70, AT, message("conversions", conversion()))]
+    store.add_conversions(facts_of("conversions", first, RETENTION))
+    clicks = [click("k1", 10), click("k2", 10), click("outside", -10)]
+    arrived = [Record(80 + row, AT, message("clicks", fields)) for row, fields in enumerate(clicks)]
+    facts = facts_of("clicks", arrived, RETENTION)
+    [row] = attribute("clicks", arrived, facts, store.add_touchpoints(facts), RETENTION)
+    assert (row["origin_topic"], row["origin_topic_id"], row["origin_partition"]) == ("clicks", "id", 0)
+    assert row["origin_offset"] == 81
+
+
+EVERYTHING = {
+    "ingest_time": AT + 1,
+    "source_version": 3,
+    "pixel_id": "px",
+    "ad_account_id": "aa",
+    "order_id": "o1",
+    "value_micros": 1_000_001,
+    "currency": "EUR",
+    "click_id": "k1",
+    "lead_id": "123456789012345",
+    "fbclid": "fb",
+    "fbp": "fb.1.1.1",
+    "fbc": "fb.1.1.fb",
+    "gclid": "g",
+    "email_sha256": "a" * 64,
+    "phone_sha256": "b" * 64,
+    "external_id_sha256": "c" * 64,
+    "user_data_sha256": {"fn": "d" * 64, "ln": "e" * 64},
+    "user_agent": "UA",
+    "ip": "192.0.2.1",
+    "language": "de",
+    "time_zone": "Europe/Berlin",
+    "screen_width": 100,
+    "screen_height": 200,
+    "pixel_ratio": 1.5,
+    "action_source": "app",
+    "event_source_url": "https://x.example/",
+    "consent_string": "CP",
+    "limited_data_use_country": 1,
+    "limited_data_use_state": 1000,
+}
+
+
+def test_forwarding_finds_all_that_the_conversion_said() -> None:
+    fields = conversion(**EVERYTHING)
+    said = decode("conversions", [message("conversions", fields)]).to_pylist()[0]
+    assert not [name for name, value in said.items() if value is None], "EVERYTHING has to name every field"
+    [row] = attribute_at_once([click("k1", 1)], [fields], RETENTION, ingest_ms=AT + 9).values()
+    assert {name: row[name] for name in said} == said
+    assert row["conversion_ingest_time"].timestamp() * 1000 == AT + 9
+
+
+PATHS = st.lists(st.integers(0, 4), min_size=0, max_size=6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(paths=PATHS, values=st.lists(st.none() | st.integers(-(10**18), 10**18), min_size=6, max_size=6))
+def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int | None]) -> None:
+    clicks = [
+        click(f"k{v}-{n}", n, visitor_id=f"v{v}", fbclid="f" if n % 2 else None)
+        for v, count in enumerate(paths)
+        for n in range(count)
+    ]
+    conversions = [
+        conversion(conversion_id=f"c{v}", visitor_id=f"v{v}", value_micros=values[v]) for v in range(len(paths))
+    ]
+    store = MemoryStore()
+    if clicks:
+        arrived = [Record(n, AT, message("clicks", fields)) for n, fields in enumerate(clicks)]
+        store.add_touchpoints(facts_of("clicks", arrived, RETENTION))
+    arrived = [Record(n, AT, message("conversions", fields)) for n, fields in enumerate(conversions)]
+    facts = facts_of("conversions", arrived, RETENTION)
+    ids = {(fact.account_id, fact.id): n for n, fact in enumerate(facts)}
+    pending = concerned(store.add_conversions(facts), RETENTION, conversions=ids)
+    batch = assemble(decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1))
+
+    text = definition("attributed-conversions").text
+    assert batch.schema == arrow_schema(text)
+    batch.validate(full=True)
+    writer = RecordWriter(TOPICS["attributed-conversions"], definition("attributed-conversions"), SCHEMA_ID, None)
+    messages = list(writer.encode(batch))
+    if messages:
+        assert decode("attributed-conversions", messages).equals(batch)
+    for body, row in zip(messages, batch.to_pylist(maps_as_pydicts="strict"), strict=True):
+        stream = io.BytesIO(body[wire.HEADER_BYTES :])
+        read = fastavro.schemaless_reader(stream, parse(text), None)
+        assert (read["conversion_id"], read["credits"]) == (row["conversion_id"], row["credits"])
+        assert len(read["touchpoints"]) == len(row["touchpoints"])
+
+
+def test_an_empty_batch_has_the_schema() -> None:
+    nothing: list[Pending] = []
+    decoded = DECODERS["conversions"].decode([], np.empty(0, np.int64))
+    empty = assemble(decoded.batch, nothing, Origin("t", "id", 0))
+    assert (empty.num_rows, empty.schema) == (0, arrow_schema(definition("attributed-conversions").text))
+
+
+def test_whose_a_touchpoint_is() -> None:
+    chosen = ChosenConversion(0, AT, "v1", None, b"")
+    assert not ChosenConversion(0, AT, None, None, b"").is_of(_touch(visitor_id=None, click_id="k1"))
+    assert chosen.is_of(_touch(visitor_id="v1", click_id="k1"))
+    assert not chosen.is_of(_touch(visitor_id="v2", click_id="k1"))
+    assert ChosenConversion(0, AT, None, "k1", b"").is_of(_touch(visitor_id="v2", click_id="k1"))
+
+
+def _touch(visitor_id: str | None, click_id: str) -> Touchpoint:
+    return Touchpoint(click_id, 0, 0, b"", AT, visitor_id, "click", *[None] * 7)

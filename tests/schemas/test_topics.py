@@ -1,0 +1,61 @@
+import pytest
+
+from schemas.definitions import definition
+from schemas.topics import TOPICS, dead_letter_topic, named, topics
+
+everywhere = pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS)
+
+
+@everywhere
+def test_keys_and_event_time_are_fields_of_the_schema(topic) -> None:
+    schema = definition(topic.schema)
+    fields = {field["name"]: field for field in schema.fields}
+    assert set(topic.key) <= fields.keys()
+    assert topic.event_time is None or topic.event_time in schema.required
+    # The last of them decides where no other has a value: it always has one.
+    assert topic.key[-1] in schema.required
+    assert fields[topic.key[-1]]["non_empty"]
+
+
+@everywhere
+def test_event_times_are_times(topic) -> None:
+    if topic.event_time:
+        field = next(field for field in definition(topic.schema).fields if field["name"] == topic.event_time)
+        assert field["type"] == {"type": "long", "logicalType": "timestamp-millis"}
+
+
+@everywhere
+def test_a_namespace_is_in_front_of_the_topic_and_its_subject(topic) -> None:
+    moved = named(topic, "eu.")
+    assert (moved.name, moved.subject, moved.contract) == (
+        f"eu.{topic.contract}",
+        f"eu.{topic.contract}-value",
+        topic.contract,
+    )
+    assert topics("eu.")[topic.contract] == moved
+    assert named(moved, "") == topic
+
+
+@everywhere
+def test_a_dead_letter_has_room_for_the_largest_original(topic) -> None:
+    if topic.schema != "dead-letters":
+        for role in ("attribution", "loader"):
+            assert dead_letter_topic(role).max_message_bytes > topic.max_message_bytes + (1 << 20)
+
+
+def test_a_role_without_a_dead_letter_topic_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        dead_letter_topic("nobody")
+
+
+def test_what_everything_is_keyed_and_kept_by() -> None:
+    """These are fixed for the life of a deployment: a record of a key would go to another partition."""
+    assert {name: (topic.key, topic.retention_d) for name, topic in TOPICS.items()} == {
+        "clicks": (("visitor_id", "click_id"), 60),
+        "conversions": (("conversion_id",), 90),
+        "crm-events": (("deal_id",), 400),
+        "ad-performance": (("ad_account_id",), 120),
+        "attributed-conversions": (("conversion_id",), 120),
+        "attribution.dlt": (("dead_letter_id",), 30),
+        "loader.dlt": (("dead_letter_id",), 30),
+    }
