@@ -11,7 +11,7 @@ $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "spendloop needs Python 3.11 or newer on the PATH; set PYTHON=... to name one" >&2; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version) (about two minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --quiet --editable '.[local,dev]' \
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile --quiet --editable '.[local,dev]' \
 		|| { echo "The packages above could not be installed: is the Python package index reachable?" >&2; exit 1; }
 	@touch $(READY)
 

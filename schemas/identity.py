@@ -22,7 +22,6 @@ from typing import Final
 import phonenumbers
 
 from schemas.places import COUNTRIES, COUNTRY_CODES, US_STATE_CODES, US_STATES
-from schemas.redaction import redact_url
 
 __all__ = [
     "EMAIL",
@@ -32,7 +31,6 @@ __all__ = [
     "hash_fields",
     "hash_identifier",
     "normalise",
-    "redact_url",
     "valid_fbc",
     "valid_fbp",
     "valid_ip",

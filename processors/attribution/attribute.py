@@ -50,14 +50,14 @@ def concerned(
     retention: Retention,
     *,
     conversions: Mapping[tuple[str, str], int] | None = None,
-    clicks: Mapping[tuple[str, str], tuple[int, int]] | None = None,
+    clicks: Mapping[tuple[str, str], int] | None = None,
 ) -> list[Pending]:
     """The conversions whose result the arrived records may change.
 
     `conversions`: offsets of arrived conversions by (account, conversion_id).
-    `clicks`: (offset, ingest time in ms) of arrived clicks by (account, click_id). A click outside the window
-    of a conversion changes nothing, nor does one that is too late for it: by then other facts of the window
-    may have expired, and the conversion is frozen.
+    `clicks`: offsets of arrived clicks by (account, click_id). A click outside the window of a conversion changes
+    nothing, nor does one that is too late for it: by then other facts of the window may have expired, and the
+    conversion is frozen.
     """
     pending = []
     for item in held:
@@ -74,7 +74,7 @@ def concerned(
         # A content inside the window counts as a cause even where a later one has moved the click out of it.
         if clicks:
             inside_window = (touch for touch in contents if touch.event_ms in window)
-            causes += [clicks.get((item.account_id, touch.click_id), (-1, 0))[0] for touch in inside_window]
+            causes += [clicks.get((item.account_id, touch.click_id), -1) for touch in inside_window]
         if max(causes) >= 0:
             chosen = choose_touchpoints(contents)
             inside = [touch for touch in chosen if touch.event_ms in window and conversion.is_of(touch)]

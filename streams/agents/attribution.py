@@ -15,6 +15,7 @@ from processors.attribution.facts import Retention, click_facts, conversion_fact
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
+from schemas.facts import Fact
 from schemas.topics import topics
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.redis.attribution_store import AttributionStore
@@ -79,28 +80,17 @@ class Attribution:
         decoded, messages, ingest_ms = await self._decode("clicks", chunk)
         facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_touchpoints(facts))
-        attributed = None
-        if held:
-            arrived = {
-                (fact.account_id, fact.id): (chunk.records[row].offset, chunk.records[row].timestamp)
-                for fact, row in zip(facts, decoded.rows.tolist(), strict=True)
-            }
-            pending = concerned(held, self._retention, clicks=arrived)
-            self._metrics.discarded.labels("clicks", "no_effect").inc(len(held) - len(pending))
-            attributed = await self._attribute(chunk, pending)
-        await self._emit("clicks", chunk, decoded.bad, attributed)
+        pending = concerned(held, self._retention, clicks=_offsets(chunk, decoded, facts))
+        self._metrics.discarded.labels("clicks", "no_effect").inc(len(held) - len(pending))
+        await self._emit("clicks", chunk, decoded.bad, await self._attribute(chunk, pending))
 
     async def on_conversions(self, chunk: Chunk) -> None:
         """Work on a chunk of conversions; when it returns, the chunk may be finished."""
         decoded, messages, ingest_ms = await self._decode("conversions", chunk)
         facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_conversions(facts))
-        arrived = {
-            (fact.account_id, fact.id): chunk.records[row].offset
-            for fact, row in zip(facts, decoded.rows.tolist(), strict=True)
-        }
-        attributed = await self._attribute(chunk, concerned(held, self._retention, conversions=arrived))
-        await self._emit("conversions", chunk, decoded.bad, attributed)
+        pending = concerned(held, self._retention, conversions=_offsets(chunk, decoded, facts))
+        await self._emit("conversions", chunk, decoded.bad, await self._attribute(chunk, pending))
 
     async def _decode(
         self, contract: str, chunk: Chunk
@@ -181,6 +171,12 @@ class Attribution:
             newest = decoded.batch.column("event_time")[-1].value
             ingest = chunk.records[int(decoded.rows[-1])].timestamp
             metrics.freshness.labels(contract, partition).set((ingest - newest) / 1000)
+
+
+def _offsets(chunk: Chunk, decoded: Decoded, facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
+    """The newest offset of each fact that arrived, by (account, id)."""
+    offsets = (chunk.records[row].offset for row in decoded.rows.tolist())
+    return {(fact.account_id, fact.id): offset for fact, offset in zip(facts, offsets, strict=True)}
 
 
 def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.App:

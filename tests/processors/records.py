@@ -70,13 +70,11 @@ def attribute(
     topic: str, records: Sequence[Record], facts: Sequence[Fact], held: Sequence[HeldConversion], retention: Retention
 ) -> list[dict[str, Any]]:
     """What a worker emits for these records, of which the store answered `held`."""
-    ids = [(fact.account_id, fact.id) for fact in facts]
+    arrived = {(fact.account_id, fact.id): record.offset for fact, record in zip(facts, records, strict=True)}
     if topic == "clicks":
-        clicks = {key: (r.offset, r.ingest_ms) for key, r in zip(ids, records, strict=True)}
-        pending = concerned(held, retention, clicks=clicks)
+        pending = concerned(held, retention, clicks=arrived)
     else:
-        conversions = {key: r.offset for key, r in zip(ids, records, strict=True)}
-        pending = concerned(held, retention, conversions=conversions)
+        pending = concerned(held, retention, conversions=arrived)
     if not pending:
         return []
     batch = decode("conversions", [item.conversion.message for item in pending])

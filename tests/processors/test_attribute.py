@@ -200,7 +200,7 @@ def test_nothing_arrived_that_concerns_it() -> None:
     worker = Worker()
     worker.arrives("conversions", conversion())
     assert worker.arrives("clicks", click("k1", 10, visitor_id="v2")) == []
-    assert concerned([], RETENTION, clicks={("acme", "k1"): (0, 0)}) == []
+    assert concerned([], RETENTION, clicks={("acme", "k1"): 0}) == []
 
 
 def test_the_origin_is_the_newest_record_that_caused_it() -> None:

@@ -1,10 +1,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyruhvro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -332,6 +335,22 @@ class TestWriterSchemas:
             (43, "empty"),
         ]
 
+    def test_a_batch_decoder_that_reads_otherwise_than_fastavro_is_not_used(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read_otherwise(bodies: list[bytes], text: str) -> pa.RecordBatch:
+            batch = deserialize_array(bodies, text)
+            position = batch.schema.get_field_index("limited_data_use")
+            return batch.set_column(position, batch.schema.field(position), pc.invert(batch.column(position)))
+
+        deserialize_array = pyruhvro.deserialize_array
+        monkeypatch.setattr(pyruhvro, "deserialize_array", read_otherwise)
+        records = [full_record("clicks", seed) for seed in range(20)]
+        decoded = decode(
+            "clicks", [message("clicks", record) for record in records], Decoder(TOPICS["clicks"], Schemas())
+        )
+        assert rows_of(decoded.batch, "clicks") == records
+
     @pytest.mark.parametrize(
         "text",
         [
@@ -401,6 +420,15 @@ def test_a_refused_record_names_its_tenant_in_as_many_bytes_as_a_dead_letter_tak
     [bad] = decode("clicks", [message("clicks", record)]).bad
     assert bad.error == "field_too_long"
     assert bad.account_id == "é" * 128
+
+
+def test_every_error_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dead-letters.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert documented == {
+        *("empty", "too_short", "wrong_magic", "unknown_schema", "undecodable", "trailing_bytes"),
+        *("missing_id", "field_too_long", "bad_value", "event_time_out_of_range"),
+    }
 
 
 def test_a_message_never_repeats_the_value() -> None:
