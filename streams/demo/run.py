@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -188,7 +189,8 @@ def _show(
     report: Mapping[str, Any],
     reference: Mapping[str, Mapping[str, tuple[float, float]]],
 ) -> None:
-    table = Table(title="Conversions credited to each channel (reference beside it)")
+    narrow: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
+    table = Table(title="Conversions credited to each channel, and the reference", **narrow)
     table.add_column("channel")
     for model in reference:
         table.add_column(model, justify="right")
@@ -204,7 +206,7 @@ def _show(
         table.add_row(*cells)
     console.print(table)
     seconds = report["seconds"]
-    times = Table(title="Time of each stage")
+    times = Table(title="Time of each stage", **narrow)
     times.add_column("stage")
     times.add_column("seconds", justify="right")
     times.add_column("rate", justify="right")
