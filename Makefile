@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo up down test check bench clean
+.PHONY: demo up down test check bench
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml

@@ -40,7 +40,7 @@ from schemas.definitions import (
     without_logical_types,
 )
 from schemas.errors import BadRecord
-from schemas.strings import require_utf8
+from schemas.strings import holds_text, require_utf8
 from schemas.topics import Topic
 from schemas.validation import EventTimeBounds, Validator
 
@@ -50,7 +50,7 @@ Rows = npt.NDArray[np.int64]
 #: Good records as a batch, with the positions they came from.
 Part = tuple[pa.RecordBatch, Rows]
 #: Fewer refused records than this are not worth halving again.
-JUDGE_ONE_BY_ONE = 8
+JUDGE_ONE_BY_ONE = 16
 #: Enough that every nullable field is both null and not, but once in thousands of times.
 PROBE_RECORDS = 24
 SEAL_FIELD = "__seal"
@@ -159,6 +159,9 @@ class _WriterSchema:
         # Times and dates as whole numbers: what no calendar has is for the rules to refuse, by name.
         self._parsed = parse(without_logical_types(text))
         self._sealed = with_seal(text)
+        widened = arrow_schema(self._sealed)
+        self._narrow = [(n, field) for n, field in enumerate(self._arrow) if widened.field(n).type != field.type]
+        self._texts = [n for n, field in enumerate(self._arrow) if holds_text(field.type)]
         self._seal = secrets.randbits(62)
         self._seal_bytes = encode(parse('{"type": "long"}'), self._seal)
         self._in_rust = self._probe()
@@ -169,9 +172,8 @@ class _WriterSchema:
         return [(self._project(batch), positions) for batch, positions in parts]
 
     def _in_batch(self, messages: Sequence[bytes], rows: Rows, bad: list[BadRecord]) -> list[Part]:
-        try:
-            batch, whole = self._decode_sealed(messages)
-        except _Refused:
+        decoded = self._decode_sealed(messages)
+        if decoded is None:
             if len(messages) <= JUDGE_ONE_BY_ONE:
                 return self._one_by_one(messages, rows, bad)
             half = len(messages) // 2
@@ -179,6 +181,7 @@ class _WriterSchema:
                 *self._in_batch(messages[:half], rows[:half], bad),
                 *self._in_batch(messages[half:], rows[half:], bad),
             ]
+        batch, whole = decoded
         if whole.all():
             return [(batch, rows)]
         suspects = np.flatnonzero(~whole)
@@ -187,18 +190,20 @@ class _WriterSchema:
             *self._one_by_one([messages[i] for i in suspects.tolist()], rows[suspects], bad),
         ]
 
-    def _decode_sealed(self, messages: Sequence[bytes]) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]]:
-        """All records, and of which the body was consumed to its last byte and no further."""
+    def _decode_sealed(self, messages: Sequence[bytes]) -> tuple[pa.RecordBatch, npt.NDArray[np.bool_]] | None:
+        """All records, and of which the body was consumed to its last byte and no further; None where one is bad."""
         seal = self._seal_bytes
         try:
             sealed = pyruhvro.deserialize_array([m[wire.HEADER_BYTES :] + seal for m in messages], self._sealed)
-            columns = [_as_declared(column, field) for column, field in zip(sealed.columns, self._arrow, strict=False)]
-            for column in columns:
-                require_utf8(column)
+            columns = sealed.columns[:-1]
+            for position, field in self._narrow:
+                columns[position] = _as_declared(columns[position], field)
+            for position in self._texts:
+                require_utf8(columns[position])
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a Rust panic is not an Exception
-            raise _Refused from error
+        except BaseException:  # a Rust panic is not an Exception
+            return None
         whole = sealed.column(SEAL_FIELD).to_numpy() == self._seal
         return pa.RecordBatch.from_arrays(columns, schema=self._arrow), whole
 
@@ -239,10 +244,10 @@ class _WriterSchema:
         """Whether the fast path reads this schema as fastavro does."""
         records = list(generate_many(self._parsed, PROBE_RECORDS))
         messages = [wire.frame(self._schema_id, encode(self._parsed, record)) for record in records]
-        try:
-            batch, whole = self._decode_sealed(messages)
-        except _Refused:
+        decoded = self._decode_sealed(messages)
+        if decoded is None:
             return False
+        batch, whole = decoded
         return bool(whole.all() and batch.equals(from_records(records, self._arrow)))
 
     def _project(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -257,10 +262,6 @@ class _WriterSchema:
             for field in target
         ]
         return pa.RecordBatch.from_arrays(columns, schema=target)
-
-
-class _Refused(Exception):
-    """The batch decoder would not have it."""
 
 
 def _writer_schema(schema_id: int, text: str, reader: Definition) -> _WriterSchema | None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["mismatches", "require_utf8"]
+__all__ = ["holds_text", "mismatches", "require_utf8"]
 
 Mask = npt.NDArray[np.bool_]
 #: Such as ^[0-9a-f]{64}$ for a hash, or ^[A-Z]{3}$ for a currency.
@@ -29,12 +29,16 @@ def mismatches(column: pa.Array, pattern: str) -> Mask | None:
     return None if matches.all() else ~matches
 
 
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type may hold strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_nested(kind))
+
+
 def require_utf8(column: pa.Array) -> None:
-    """Raises ArrowInvalid for a string, also of a nested column, that is not UTF-8."""
-    if column.null_count == len(column):
+    """Raises ArrowInvalid for a string of a column that may hold some, wherever it is nested, that is not UTF-8."""
+    if column.null_count == len(column) or (pa.types.is_string(column.type) and _bytes(column).isascii()):
         return
-    if pa.types.is_nested(column.type) or (pa.types.is_string(column.type) and not _bytes(column).isascii()):
-        column.validate(full=True)
+    column.validate(full=True)
 
 
 def _certainly_matches(column: pa.Array, pattern: str) -> bool:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from schemas.client.registry import Registry
 from schemas.definitions import history
@@ -13,7 +20,15 @@ from schemas.topics import Topic, topics
 from sinks.errors import Unavailable
 from streams.settings import Settings
 
-__all__ = ["Applied", "TopicError", "apply_topics", "registry", "topic_ids"]
+__all__ = [
+    "Applied",
+    "TopicError",
+    "TopicRecreated",
+    "apply_topics",
+    "registry",
+    "require_same_topics",
+    "topic_ids",
+]
 
 TIMEOUT_S = 30.0
 DAY_MS = 86_400_000
@@ -21,6 +36,16 @@ DAY_MS = 86_400_000
 
 class TopicError(Exception):
     """A topic is not as the contract says, and nothing can change that without a person."""
+
+
+class TopicRecreated(Exception):
+    """A topic was deleted and created again: its offsets mean other records than the commits do."""
+
+    def __init__(self, topic: str, was: str, now: str, group: str) -> None:
+        super().__init__(
+            f"{topic} was created anew (it was {was}, it is {now}): its offsets are other records now. To go on with "
+            f"the new topic, stop every process of the role and delete the consumer group {group}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +77,7 @@ def apply_topics(settings: Settings) -> list[Applied]:
         _require_partitions(topic, present.get(topic.name), settings.kafka.partitions)
     missing = [topic for topic in wanted.values() if topic.name not in present]
     _create(admin, missing, settings)
-    _configure(admin, [topic for topic in wanted.values() if topic.name in present])
+    _configure(admin, [topic for topic in wanted.values() if topic.name in present], settings)
     client = registry(settings)
     try:
         return [
@@ -85,6 +110,13 @@ def topic_ids(kafka: Mapping[str, Any], names: Collection[str]) -> dict[str, str
     return found
 
 
+def require_same_topics(kafka: Mapping[str, Any], known: Mapping[str, str], group: str) -> None:
+    """Raises TopicRecreated where a topic has another id than the one known; otherwise as `topic_ids`."""
+    for topic, topic_id in topic_ids(kafka, list(known)).items():
+        if topic_id != known[topic]:
+            raise TopicRecreated(topic, known[topic], topic_id, group)
+
+
 def _partition_counts(admin: AdminClient) -> dict[str, int]:
     try:
         metadata = admin.list_topics(timeout=TIMEOUT_S)
@@ -98,7 +130,8 @@ def _require_partitions(topic: Topic, present: int | None, wanted: int) -> None:
         raise TopicError(
             f"{topic.name} has {present} partitions and the settings say {wanted}. The number is fixed, since "
             "records of one key would move to another partition. To change it: create the deployment anew under "
-            "another `namespace`, publish to it, and retire this one when its topics have run out; or set "
+            "another `namespace` and `clickhouse.database`, publish to it, and retire this one when its topics "
+            "have run out; or set "
             f"kafka.partitions = {present}."
         )
 
@@ -121,10 +154,21 @@ def _create(admin: AdminClient, missing: Collection[Topic], settings: Settings) 
                 raise TopicError(f"{name} could not be created: {error.args[0].str()}") from error
 
 
-def _configure(admin: AdminClient, present: Collection[Topic]) -> None:
-    """Bring the settings of topics that were there before to what this version says."""
-    resources = [ConfigResource(ResourceType.TOPIC, topic.name, set_config=_config(topic, 1)) for topic in present]
-    for resource, future in admin.alter_configs(resources).items() if resources else ():
+def _configure(admin: AdminClient, present: Collection[Topic], settings: Settings) -> None:
+    """Bring the settings the contract knows of to what it says; an operator's own stay."""
+    replication_factor = settings.kafka.replication_factor
+    resources = [
+        ConfigResource(
+            ResourceType.TOPIC,
+            topic.name,
+            incremental_configs=[
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in _config(topic, replication_factor).items()
+            ],
+        )
+        for topic in present
+    ]
+    for resource, future in admin.incremental_alter_configs(resources).items() if resources else ():
         try:
             future.result()
         except KafkaException as error:

@@ -1,6 +1,8 @@
 """Faust apps of the roles: one app, one consumer group, one process; more processes share the partitions."""
 
 import ssl
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -46,6 +48,8 @@ def create_app(role: str, settings: Settings) -> faust.App:
         topic_disable_leader=True,
         topic_partitions=settings.kafka.partitions,
         web_enabled=False,
+        # Faust makes this folder, though without tables nothing is ever in it.
+        datadir=Path(tempfile.gettempdir()) / "spendloop-faust",
         cython_optimizations=True,
     )
 

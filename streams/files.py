@@ -18,11 +18,15 @@ from schemas.client.publisher import Publisher
 from schemas.definitions import Definition, definition
 from schemas.topics import TOPICS
 
-__all__ = ["FORMATS", "BadRow", "PublishResult", "Row", "publish_file", "read_rows"]
+__all__ = ["FORMATS", "BadRow", "PublishResult", "Row", "UnreadableFile", "publish_file", "read_rows"]
 
 #: File ending -> format.
 FORMATS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
 BATCH_ROWS = 5_000
+
+
+class UnreadableFile(Exception):
+    """The file as a whole is not what it is said to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ def publish_file(
     publisher: Publisher, topic: str, file: Path, form: str, reject: Path | None, progress: Progress
 ) -> PublishResult:
     """Publish the file's rows and flush. With `reject`, bad rows go there; without, one bad row stops it all."""
+    if reject is not None and reject.resolve() == file.resolve():
+        raise UnreadableFile(f"{reject} is the file to publish: set bad rows aside in another")
     result = PublishResult()
     if reject is None:
         for batch in _batches(file, form, topic, progress, "Checking"):
@@ -91,9 +97,12 @@ def read_rows(file: Path, form: str, topic: str) -> Iterator[Row]:
 def _batches(file: Path, form: str, topic: str, progress: Progress, title: str) -> Iterator[list[Row]]:
     task = progress.add_task(f"{title} {file.name}", total=None)
     rows = read_rows(file, form, topic)
-    while batch := list(islice(rows, BATCH_ROWS)):
-        yield batch
-        progress.advance(task, len(batch))
+    try:
+        while batch := list(islice(rows, BATCH_ROWS)):
+            yield batch
+            progress.advance(task, len(batch))
+    except (UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise UnreadableFile(f"{file} cannot be read as {form}: {error}") from error
     progress.update(task, total=progress.tasks[task].completed)
 
 

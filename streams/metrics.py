@@ -24,7 +24,7 @@ class RoleMetrics:
         )
         self.discarded = Counter(
             "discarded_events_total",
-            "Records not processed: in the dead letters, or of no effect.",
+            "Records in the dead letters, by error, and conversions that expired.",
             ["topic", "reason"],
             registry=registry,
         )
@@ -63,7 +63,7 @@ class RoleMetrics:
             registry=registry,
         )
         self.waiting = Gauge(
-            "waiting_for_dependency", "1 while a dependency is waited for.", ["dependency"], registry=registry
+            "waiting_for_dependency", "Batches whose stage waits for a dependency.", ["stage"], registry=registry
         )
 
 

@@ -32,41 +32,41 @@ class Patience:
     async def wait_for(self, stage: str, step: Callable[[], Awaitable[T]], passing: Outages = OUTAGES) -> T:
         """The result of `step`, which must be safe to repeat; it is repeated after what is `passing`."""
         attempt = 0
-        while True:
-            try:
-                result = await step()
-            except passing as error:
-                await asyncio.sleep(self._note(stage, attempt, error))
-                attempt += 1
-            else:
-                self._recovered(stage, attempt)
-                return result
+        try:
+            while True:
+                try:
+                    return await step()
+                except passing as error:
+                    await asyncio.sleep(self._note(stage, attempt, error))
+                    attempt += 1
+        finally:
+            self._waited(stage, attempt)
 
     def wait_for_blocking(
         self, stage: str, step: Callable[[], T], keep_alive: Callable[[float], None] = time.sleep
     ) -> T:
         """The same without an event loop; `keep_alive` waits for that many seconds."""
         attempt = 0
-        while True:
-            try:
-                result = step()
-            except OUTAGES as error:
-                keep_alive(self._note(stage, attempt, error))
-                attempt += 1
-            else:
-                self._recovered(stage, attempt)
-                return result
+        try:
+            while True:
+                try:
+                    return step()
+                except OUTAGES as error:
+                    keep_alive(self._note(stage, attempt, error))
+                    attempt += 1
+        finally:
+            self._waited(stage, attempt)
 
     def _note(self, stage: str, attempt: int, error: Exception) -> float:
         """Count and report a failure; how long to wait now, seconds (full jitter)."""
         self._metrics.errors.labels(stage).inc()
         if attempt == 0:
-            self._metrics.waiting.labels(stage).set(1)
+            self._metrics.waiting.labels(stage).inc()
             log.warning("%s: waiting: %s", stage, error)
         ceiling = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**attempt)
         return self._random.uniform(FIRST_DELAY_S / 2, ceiling)
 
-    def _recovered(self, stage: str, attempts: int) -> None:
+    def _waited(self, stage: str, attempts: int) -> None:
         if attempts:
-            self._metrics.waiting.labels(stage).set(0)
-            log.info("%s: back after %d attempts", stage, attempts)
+            self._metrics.waiting.labels(stage).dec()
+            log.info("%s: waited no longer after %d attempts", stage, attempts)

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -27,6 +27,7 @@ from schemas.validation import DAY_MS, EventTimeBounds
 __all__ = ["Settings", "SettingsError", "load_settings", "stack_directory"]
 
 DAY_S = 86_400
+MAX_AGE_D = {"clicks": 90, "conversions": 90, "crm-events": 1_100, "ad-performance": 1_100}
 
 
 class SettingsError(Exception):
@@ -92,10 +93,14 @@ class EventSettings(_Section):
     """How far an event's own time may lie from Kafka's. What is outside goes to the dead letters."""
 
     max_ahead_s: int = Field(3_600, ge=0, description="Clocks of browsers run ahead.")
-    max_age_d: dict[str, int] = Field(
-        default={"clicks": 90, "conversions": 90, "crm-events": 1_100, "ad-performance": 1_100},
-        description="By topic.",
-    )
+    max_age_d: dict[str, int] = Field(default=MAX_AGE_D, description="By topic; what is not given stays.")
+
+    @field_validator("max_age_d")
+    @classmethod
+    def _complete(cls, given: dict[str, int]) -> dict[str, int]:
+        if unknown := given.keys() - MAX_AGE_D.keys():
+            raise ValueError(f"no input topic {', '.join(sorted(unknown))}")
+        return MAX_AGE_D | given
 
 
 class AccountSettings(_Section):
@@ -177,7 +182,7 @@ class Settings(BaseSettings):
         return Retention(attribution.lookback_d * DAY_S, attribution.lateness_d * DAY_S, by_account)
 
     def fingerprint(self) -> str:
-        """Twelve hex digits that change with any setting."""
+        """Twelve hex digits that change with any setting but a secret."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 

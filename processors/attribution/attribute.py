@@ -23,6 +23,9 @@ from schemas.facts import HeldConversion
 __all__ = ["Origin", "Pending", "assemble", "concerned"]
 
 MODEL_VERSION = "rules-1"
+#: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
+#: nothing. The bound also keeps every result below what its topic takes.
+MAX_TOUCHPOINTS = 500
 SCHEMA = arrow_schema(definition("attributed-conversions").text)
 
 
@@ -78,6 +81,8 @@ def concerned(
         if max(causes) >= 0:
             chosen = choose_touchpoints(contents)
             inside = [touch for touch in chosen if touch.event_ms in window and conversion.is_of(touch)]
+            if len(inside) > MAX_TOUCHPOINTS:
+                inside = []
             pending.append(Pending(conversion, inside, lookback_s, item.facts_held, max(causes)))
     return pending
 

@@ -45,9 +45,12 @@ class Retention:
         """The account's lookback window, seconds."""
         return self.lookback_s.get(account_id, self.default_lookback_s)
 
-    def expires_at_s(self, account_id: str, event_ms: int) -> int:
-        """When nothing can ask for a fact of that event time any more, seconds since the epoch."""
-        return event_ms // 1000 + self.lookback_of(account_id) + self.lateness_s
+    def expires_at_s(self, account_id: str, event_ms: int, ingest_ms: int) -> int:
+        """When nothing can ask for a fact any more, seconds since the epoch.
+
+        However old the event, the fact outlives an outage after its arrival: its record may be delivered again.
+        """
+        return max(event_ms // 1000 + self.lookback_of(account_id), ingest_ms // 1000) + self.lateness_s
 
     def is_late(self, event_ms: int, ingest_ms: int) -> bool:
         """Whether facts in the window of a conversion of that event time may have expired at the ingest time."""
@@ -127,7 +130,7 @@ def click_facts(
     ):
         packed = pack((version, ingest, event, *content))
         identifiers = _identifiers(account, content[0], click_id)
-        expires_at_s = retention.expires_at_s(account, event)
+        expires_at_s = retention.expires_at_s(account, event, ingest)
         facts.append(Fact(account, click_id, digest(message), packed, identifiers, expires_at_s))
     return facts
 
@@ -153,7 +156,7 @@ def conversion_facts(
     ):
         packed = msgpack.packb((version, ingest, event, visitor_id, click_id, message))
         identifiers = _identifiers(account, visitor_id, click_id)
-        expires_at_s = retention.expires_at_s(account, event)
+        expires_at_s = retention.expires_at_s(account, event, ingest)
         facts.append(Fact(account, conversion_id, digest(message), packed, identifiers, expires_at_s))
     return facts
 

@@ -1,6 +1,6 @@
 """What upstream trackers import: validated, hashed at the edge, acknowledged by all replicas.
 
-    with Publisher.connect("127.0.0.1:9092", "http://127.0.0.1:8081") as publisher:
+    with Publisher.connect("127.0.0.1:9092", "http://127.0.0.1:8080/apis/ccompat/v7") as publisher:
         publisher.publish("clicks", {"account_id": "acme", "click_id": "c-1", ...})
         publisher.flush()
 

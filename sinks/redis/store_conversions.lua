@@ -14,6 +14,9 @@ for _, fact in ipairs(facts) do
     concerned[reference] = true
 end
 for reference in pairs(concerned) do
-    result[#result + 1] = held(reference)
+    local found = held(reference)
+    if #found[2] > 0 then -- else it expired on arrival
+        result[#result + 1] = found
+    end
 end
 return result

@@ -19,7 +19,7 @@ from schemas.facts import Fact
 from schemas.topics import topics
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.redis.attribution_store import AttributionStore
-from streams.admin import registry, topic_ids
+from streams.admin import registry, require_same_topics, topic_ids
 from streams.app import ChunkSchema, create_app
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
@@ -32,6 +32,7 @@ ROLE = "attribution"
 SOURCES = ("clicks", "conversions")
 OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
+TOPIC_CHECK_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +49,14 @@ class Attribution:
     Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
     with the same version, of which consumers keep one.
 
-    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 4, 12.
+    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 4, 8, 12.
     """
 
     def __init__(self, settings: Settings, metrics: RoleMetrics) -> None:
         names = topics(settings.namespace)
-        self._settings = settings
         self._metrics = metrics
+        self._kafka = settings.kafka.client()
+        self._group = settings.group(ROLE)
         self._patience = Patience(metrics)
         self._registry = registry(settings)
         self._retention: Retention = settings.retention()
@@ -73,7 +75,7 @@ class Attribution:
         }
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(names["conversions"], self._registry)
-        self._topic_ids = topic_ids(settings.kafka.client(), [names[contract].name for contract in SOURCES])
+        self._topic_ids = topic_ids(self._kafka, [names[contract].name for contract in SOURCES])
 
     async def on_clicks(self, chunk: Chunk) -> None:
         """Work on a chunk of clicks; when it returns, the chunk may be finished."""
@@ -81,7 +83,6 @@ class Attribution:
         facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_touchpoints(facts))
         pending = concerned(held, self._retention, clicks=_offsets(chunk, decoded, facts))
-        self._metrics.discarded.labels("clicks", "no_effect").inc(len(held) - len(pending))
         await self._emit("clicks", chunk, decoded.bad, await self._attribute(chunk, pending))
 
     async def on_conversions(self, chunk: Chunk) -> None:
@@ -89,8 +90,18 @@ class Attribution:
         decoded, messages, ingest_ms = await self._decode("conversions", chunk)
         facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention)
         held = await self._timed("store", lambda: self._store.add_conversions(facts))
-        pending = concerned(held, self._retention, conversions=_offsets(chunk, decoded, facts))
+        arrived = _offsets(chunk, decoded, facts)
+        self._metrics.discarded.labels("conversions", "expired").inc(len(arrived) - len(held))
+        pending = concerned(held, self._retention, conversions=arrived)
         await self._emit("conversions", chunk, decoded.bad, await self._attribute(chunk, pending))
+
+    async def require_same_topics(self) -> None:
+        """Raises TopicRecreated where a topic is not the one this role began with."""
+
+        async def check() -> None:
+            await asyncio.to_thread(require_same_topics, self._kafka, self._topic_ids, self._group)
+
+        await self._patience.wait_for("topics", check)
 
     async def _decode(
         self, contract: str, chunk: Chunk
@@ -119,6 +130,8 @@ class Attribution:
             return await asyncio.to_thread(self._held_decoder.decode, messages, times)
 
         decoded = await self._timed("decode_held", decode)
+        if decoded.bad:
+            raise RuntimeError(f"a stored conversion is not readable any more: {decoded.bad[0].message}")
         origin = Origin(chunk.topic, self._topic_ids[chunk.topic], chunk.partition)
         return assemble(decoded.batch, [pending[row] for row in decoded.rows.tolist()], origin)
 
@@ -202,6 +215,10 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
             await role.on_conversions(event.value)
             event.value.finish()
             event.ack()
+
+    @app.timer(TOPIC_CHECK_S)
+    async def check_topics() -> None:
+        await role.require_same_topics()
 
     @app.timer(LAG_INTERVAL_S)
     async def observe_lag() -> None:

@@ -13,7 +13,7 @@ from schemas.topics import topics
 from sinks.errors import Unavailable
 from sinks.redis.attribution_store import AttributionStore
 from streams.admin import registry, topic_ids
-from streams.loader.loader import connect
+from streams.clickhouse import connect
 from streams.settings import Settings, load_settings
 
 __all__ = ["check"]

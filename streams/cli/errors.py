@@ -4,9 +4,9 @@ from deploy.local.errors import StackError
 from schemas.errors import ContractError
 from sinks.clickhouse.migrations import MigrationError
 from sinks.errors import Refused, Unavailable
-from streams.admin import TopicError
-from streams.demo.run import DemoFailed
-from streams.loader.blocks import TopicRecreated
+from streams.admin import TopicError, TopicRecreated
+from streams.demo.errors import DemoFailed
+from streams.files import UnreadableFile
 from streams.settings import SettingsError
 
 __all__ = ["FAILED", "WRONG_USAGE", "explain"]
@@ -21,7 +21,7 @@ FORESEEN = (
     TopicError,
     DemoFailed,
     TopicRecreated,
-    FileNotFoundError,
+    UnreadableFile,
 )
 
 

@@ -21,7 +21,9 @@ MAX_ERRORS_SHOWN = 20
 @click.command()
 @click.argument("topic", type=click.Choice(INPUTS))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--format", "form", type=click.Choice(sorted(FORMATS)), help="Default: by the file's ending.")
+@click.option(
+    "--format", "form", type=click.Choice(sorted(set(FORMATS.values()))), help="Default: by the file's ending."
+)
 @click.option("--reject", type=click.Path(dir_okay=False, path_type=Path), help="Set bad rows aside in this file.")
 @click.option("--country", help="ISO 3166 code that completes phone numbers without one.")
 @click.pass_context

@@ -9,7 +9,7 @@ import pyarrow.csv
 from rich.console import Console
 from rich.table import Table
 
-from streams.loader.loader import connect
+from streams.clickhouse import connect
 from streams.settings import load_settings
 
 __all__ = ["sql"]

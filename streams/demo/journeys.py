@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from streams.demo.errors import DemoFailed
+
 __all__ = ["ACCOUNT", "AggregatedPath", "anchor_day", "expand", "read_paths"]
 
 ACCOUNT = "demo"
@@ -32,11 +34,11 @@ class AggregatedPath:
 
 
 def read_paths() -> list[AggregatedPath]:
-    """The paths in the file's order. Raises FileNotFoundError where the package is not installed."""
+    """The paths in the file's order. Raises DemoFailed where the package is not installed."""
     try:
         file = distribution("mta").locate_file("mta/data/data.csv.gz")
     except PackageNotFoundError:
-        raise FileNotFoundError("the demo's data is in the package `mta`: install spendloop[local]") from None
+        raise DemoFailed("the demo's data is in the package `mta`: install spendloop[local]") from None
     with gzip.open(str(file), "rt") as lines:
         return [
             AggregatedPath(

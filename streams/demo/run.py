@@ -18,14 +18,15 @@ from deploy.local.stack import LocalStack
 from schemas.client.publisher import Publisher
 from sinks.clickhouse.client import ClickHouse
 from streams.admin import registry
+from streams.clickhouse import connect
+from streams.demo.errors import DemoFailed
 from streams.demo.journeys import ACCOUNT, anchor_day, expand, read_paths
 from streams.demo.reference import reference_credit
-from streams.loader.loader import connect
 from streams.local import start_roles, start_servers
 from streams.offsets import Offsets
 from streams.settings import Settings, stack_directory
 
-__all__ = ["DemoFailed", "run_demo"]
+__all__ = ["run_demo"]
 
 REPORT = Path("build") / "demo.json"
 #: Conversions are whole or fractions of whole ones: rounding may show in the ninth digit of a sum.
@@ -37,10 +38,6 @@ PUBLISH_ROWS = 20_000
 OLDEST_ANCHOR_D = 60
 
 
-class DemoFailed(Exception):
-    """The demo did not come out as it should; the message says where."""
-
-
 def run_demo(console: Console) -> bool:
     """Run it all, print it, write build/demo.json. True where every figure matches the reference."""
     seconds: dict[str, float] = {}
@@ -49,7 +46,7 @@ def run_demo(console: Console) -> bool:
         settings = start_servers(stack, lambda line: console.print(f"  {line}", highlight=False))
         start_roles(stack, settings)
     with _stage(console, seconds, "prepare", "Laying out the journeys"):
-        anchor = anchor_day(stack.directory)
+        anchor = anchor_day(stack.directory / "data")
         if (datetime.now(UTC).date() - anchor).days > OLDEST_ANCHOR_D:
             raise DemoFailed(
                 f"the demo's day {anchor} is too long ago for its clicks to be held; start afresh with "
@@ -169,6 +166,7 @@ def _problems(
         "never_converted": nulls,
         "conversions": conversions.num_rows,
         "unattributed": 0,
+        "value": sum(conversions.column("value_micros").to_pylist()) / 1_000_000,
     }
     problems = [f"{name}: {report[name]} instead of {want}" for name, want in expected.items() if report[name] != want]
     for model, channels in reference.items():
@@ -200,8 +198,8 @@ def _show(
         cells = [channel]
         for model, channels in reference.items():
             cells += [
-                f"{report['credit'].get(model, {}).get(channel, 0.0):,.4f}",
-                f"{channels[channel][0]:,.4f}",
+                f"{report['credit'].get(model, {}).get(channel, 0.0):.4f}",
+                f"{channels[channel][0]:.4f}",
             ]
         table.add_row(*cells)
     console.print(table)

@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Block", "CommitNote", "Range", "TopicRecreated"]
-
-
-class TopicRecreated(Exception):
-    """The topic was deleted and created again: its offsets mean other records than the commits do."""
+__all__ = ["Block", "CommitNote", "Range"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,18 @@ from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord
 from schemas.topics import Topic, topics
-from sinks.clickhouse.client import ClickHouse
-from sinks.clickhouse.migrations import Migration, apply
+from sinks.clickhouse.migrations import apply
 from sinks.clickhouse.tables import LOADED, table_name, to_rows
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.errors import Unavailable
-from streams.admin import registry, topic_ids
-from streams.loader.blocks import Block, CommitNote, Range, TopicRecreated
+from streams.admin import TopicRecreated, registry, require_same_topics, topic_ids
+from streams.clickhouse import connect, migrations
+from streams.loader.blocks import Block, CommitNote, Range
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
 from streams.settings import Settings
 
-__all__ = ["ROLE", "Loader", "migrations"]
+__all__ = ["ROLE", "Loader"]
 
 ROLE = "loader"
 POLL_RECORDS = 10_000
@@ -114,18 +113,11 @@ class Loader:
         """Every so often: a topic created anew under a running loader has offsets that were used before."""
         if time.monotonic() < self._next_topic_check:
             return
-        conf, names = self._settings.kafka.client(), list(self._topics)
-        found = self._patience.wait_for_blocking("topics", lambda: topic_ids(conf, names), self._stay_in_group)
-        for name, topic_id in found.items():
-            if topic_id != self._topic_ids[name]:
-                raise TopicRecreated(self._recreated(name, self._topic_ids[name], topic_id))
-        self._next_topic_check = time.monotonic() + TOPIC_CHECK_S
-
-    def _recreated(self, topic: str, was: str, now: str) -> str:
-        return (
-            f"{topic} was created anew (it was {was}, it is {now}): its offsets are other records now. To go on with "
-            f"the new topic, stop every loader and delete the consumer group {self._settings.group(ROLE)}."
+        conf, group = self._settings.kafka.client(), self._settings.group(ROLE)
+        self._patience.wait_for_blocking(
+            "topics", lambda: require_same_topics(conf, self._topic_ids, group), self._stay_in_group
         )
+        self._next_topic_check = time.monotonic() + TOPIC_CHECK_S
 
     def _take(self, records: Sequence[Any]) -> None:
         now = time.monotonic()
@@ -142,14 +134,17 @@ class Loader:
 
     def _load_due(self) -> None:
         section = self._settings.loader
-        for (topic, partition), block in list(self._blocks.items()):
-            while due := block.take(section.block_rows, section.flush_interval_s, time.monotonic()):
+        for key, block in list(self._blocks.items()):
+            # A rebalance during one block's wait may have taken away, or begun anew, any of the others.
+            while self._blocks.get(key) is block and (
+                due := block.take(section.block_rows, section.flush_interval_s, time.monotonic())
+            ):
                 try:
-                    self._load(topic, *due)
+                    self._load(key[0], *due)
                 except _PartitionLost:
-                    log.info("%s/%d was taken away during a block; its new owner repeats it", topic, partition)
-                    self._blocks.pop((topic, partition), None)
-                    break
+                    log.info("%s/%d was taken away during a block; its new owner repeats it", *key)
+                    if self._blocks.get(key) is block:
+                        del self._blocks[key]
 
     def _load(self, topic: str, block: Range, records: Sequence[Any]) -> None:
         began = time.perf_counter()
@@ -173,6 +168,8 @@ class Loader:
             for bad in decoded.bad:
                 self._metrics.discarded.labels(self._topics[topic].contract, bad.error).inc()
             log.warning("%s: %d records to the dead letters", topic, len(decoded.bad))
+        for field, count in decoded.dropped_fields.items():
+            self._metrics.dropped_fields.labels(self._topics[topic].contract, field).inc(count)
         self._observe_freshness(topic, block, decoded, times)
         offsets = np.fromiter((record.offset() for record in records), np.int64, len(records))
         rows = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[decoded.rows], times[decoded.rows])
@@ -225,10 +222,11 @@ class Loader:
         """`step`, repeated while its dependency is down, for as long as the partition is ours."""
         began = time.perf_counter()
         key = (topic, block.partition)
+        ours = self._blocks.get(key)
 
         def keep_alive(delay_s: float) -> None:
             self._stay_in_group(delay_s)
-            if key not in self._blocks:
+            if self._blocks.get(key) is not ours:
                 raise _PartitionLost
 
         try:
@@ -261,7 +259,7 @@ class Loader:
             return Block(topic_id, committed.partition, self._loaded_until(committed, topic_id))
         note = CommitNote.read(committed.metadata)
         if note is not None and note.topic_id != topic_id:
-            raise TopicRecreated(self._recreated(committed.topic, note.topic_id, topic_id))
+            raise TopicRecreated(committed.topic, note.topic_id, topic_id, self._settings.group(ROLE))
         return Block(topic_id, committed.partition, committed.offset, note.pending_end if note else None)
 
     def _loaded_until(self, partition: TopicPartition, topic_id: str) -> int:
@@ -306,27 +304,6 @@ class Loader:
             f"AND database = '{self._clickhouse.database}' AND table = '{table_name(topic.contract)}'"
         )
         return frozenset(found.column("name").to_pylist())
-
-
-def connect(settings: Settings) -> ClickHouse:
-    """The configured database."""
-    section = settings.clickhouse
-    return ClickHouse(
-        section.url,
-        database=section.database,
-        user=section.user,
-        password=section.password.get_secret_value(),
-    )
-
-
-def migrations() -> list[Migration]:
-    """The DDL files of deploy/clickhouse."""
-    folder = files("deploy") / "clickhouse"
-    return [
-        Migration(file.name, file.read_text(encoding="utf-8"))
-        for file in folder.iterdir()
-        if file.name.endswith(".sql")
-    ]
 
 
 def _committed(consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:

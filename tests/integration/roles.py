@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streams.loader.loader import connect
+from streams.clickhouse import connect
 from streams.offsets import Offsets
 from streams.settings import Settings
 

@@ -3,7 +3,7 @@
 import io
 import struct
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import fastavro
@@ -12,11 +12,12 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from schemas import wire
+from schemas.client.publisher import Publisher
 from schemas.definitions import definition, parse
 from schemas.topics import topics
 from sinks.clickhouse.tables import table_name
 from streams.admin import registry, topic_ids
-from streams.loader.loader import connect
+from streams.clickhouse import connect
 from streams.settings import Settings
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
 
@@ -122,6 +123,22 @@ def test_every_bad_message_is_a_dead_letter_and_every_good_one_is_processed(
         attributed = clickhouse.query("SELECT conversion_id, layer FROM attributed_conversions FINAL").to_pylist()
     # Each good conversion has the visitor_id and the click_id of the good click of its number.
     assert {row["conversion_id"]: row["layer"] for row in attributed} == {f"g{n}": "click_id" for n in range(GOOD)}
+
+
+def test_conversions_older_than_facts_are_held_go_through(shared_deployment: Settings, roles: list[Role]) -> None:
+    with Publisher(
+        shared_deployment.kafka.client(), registry(shared_deployment), prefix=shared_deployment.namespace
+    ) as publisher:
+        for age_d in (1, 30, 55, 89):
+            event_time = NOW - timedelta(days=age_d)
+            publisher.publish("conversions", record("conversions", f"old-{age_d}") | {"event_time": event_time})
+    wait_until_attributed(shared_deployment, roles)
+    wait_until_loaded(shared_deployment, roles, "attributed-conversions")
+    with connect(shared_deployment) as clickhouse:
+        found = clickhouse.query(
+            "SELECT conversion_id FROM attributed_conversions FINAL WHERE conversion_id LIKE 'old-%'"
+        ).column("conversion_id")
+    assert sorted(found.to_pylist()) == ["old-1", "old-30", "old-55", "old-89"]
 
 
 def assert_is_original(

@@ -11,8 +11,8 @@ import pytest
 
 from schemas.client.publisher import Publisher
 from streams.admin import registry
+from streams.clickhouse import connect
 from streams.demo.journeys import AggregatedPath, expand, read_paths
-from streams.loader.loader import connect
 from streams.settings import Settings
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
 

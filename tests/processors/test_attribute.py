@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.attribution.attribute import Origin, Pending, assemble, concerned
+from processors.attribution.attribute import MAX_TOUCHPOINTS, Origin, Pending, assemble, concerned
 from processors.attribution.facts import ChosenConversion, Retention, Touchpoint
 from schemas import wire
 from schemas.client.writer import RecordWriter
@@ -312,3 +312,11 @@ def test_whose_a_touchpoint_is() -> None:
 
 def _touch(visitor_id: str | None, click_id: str) -> Touchpoint:
     return Touchpoint(click_id, 0, 0, b"", AT, visitor_id, "click", *[None] * 7)
+
+
+@pytest.mark.parametrize(("count", "layer"), [(MAX_TOUCHPOINTS, "visitor_id"), (MAX_TOUCHPOINTS + 1, "none")])
+def test_an_id_that_too_many_share_identifies_nobody(count: int, layer: str) -> None:
+    clicks = [click(f"k{number}", number + 1) for number in range(count)]
+    [row] = attribute_at_once(clicks, [conversion()], RETENTION).values()
+    assert row["layer"] == layer
+    assert len(row["touchpoints"]) == (count if layer == "visitor_id" else 0)

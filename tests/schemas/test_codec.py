@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path

@@ -208,6 +208,7 @@ class TestDroppedValues:
         kept, count = self.drop(pa.array(entries, MATCH_KEYS), "user_data_sha256")
         assert kept == [[("fn", HASH)], [], [], [("ct", HASH)], []]
         assert count == 4
+        assert self.drop(pa.array([[("st", None)]], MATCH_KEYS), "user_data_sha256") == ([[]], 1)
 
     def test_a_slice_of_maps_is_judged_by_its_own_entries(self) -> None:
         column = pa.array([[("fn", "Jo")], [("ln", HASH)], [("ct", "Bonn")]], MATCH_KEYS)

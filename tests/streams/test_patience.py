@@ -46,14 +46,14 @@ def test_waits_with_growing_jittered_pauses_and_says_so_once(
     assert len(set(pauses)) == 30
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert registry.get_sample_value("errors_total", {"stage": "insert"}) == 30
-    assert registry.get_sample_value("waiting_for_dependency", {"dependency": "insert"}) == 0
+    assert registry.get_sample_value("waiting_for_dependency", {"stage": "insert"}) == 0
 
 
 def test_says_that_it_waits(patience: Patience, registry: CollectorRegistry) -> None:
     seen: list[float | None] = []
 
     def keep_alive(delay_s: float) -> None:
-        seen.append(registry.get_sample_value("waiting_for_dependency", {"dependency": "decode"}))
+        seen.append(registry.get_sample_value("waiting_for_dependency", {"stage": "decode"}))
 
     patience.wait_for_blocking("decode", Dependency(1, RegistryUnavailable("gone")).answer, keep_alive)
     assert seen == [1]

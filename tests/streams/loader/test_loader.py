@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from schemas.client.publisher import Publisher
 from schemas.topics import topics
-from streams.admin import TopicError, registry, topic_ids
-from streams.loader.blocks import CommitNote, TopicRecreated
-from streams.loader.loader import Loader, connect
+from streams.admin import TopicError, TopicRecreated, registry, topic_ids
+from streams.clickhouse import connect
+from streams.loader.blocks import CommitNote
+from streams.loader.loader import Loader
 from streams.metrics import RoleMetrics
 from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
