@@ -3,7 +3,7 @@
 import re
 from urllib.parse import unquote
 
-__all__ = ["redact_url"]
+__all__ = ["redact_text", "redact_url"]
 
 _REDACTED = "redacted"
 
@@ -63,7 +63,7 @@ def redact_url(url: str) -> str:
 
 def _redact(url: str) -> str:
     address, question_mark, query = url.partition("#")[0].partition("?")
-    path = "/".join(map(_redact_token, _without_userinfo(address).split("/")))
+    path = "/".join(map(redact_text, _without_userinfo(address).split("/")))
     return path + question_mark + "&".join(map(_redact_parameter, query.split("&")))
 
 
@@ -79,10 +79,15 @@ def _redact_parameter(parameter: str) -> str:
     name, equals, value = parameter.partition("=")
     if value and not _discloses(name) and (_is_direct(name) or _discloses(value)):
         return name + equals + _REDACTED
-    return _redact_token(parameter)
+    return redact_text(parameter)
 
 
-def _redact_token(token: str) -> str:
+def redact_text(token: str) -> str:
+    """The text, unless it holds an e-mail address or a parameter that names a person; then `redacted`.
+
+    >>> redact_text("spring-sale"), redact_text("jo@shop.example")
+    ('spring-sale', 'redacted')
+    """
     return _REDACTED if _discloses(token) else token
 
 

@@ -21,6 +21,12 @@ __all__ = ["DeadLetters", "RawRecord"]
 MAX_MESSAGE_BYTES = 2048
 
 
+#: Together less than the 4 MiB a dead-letter topic takes.
+MAX_VALUE_BYTES = 3 << 20
+MAX_KEY_AND_HEADERS_BYTES = 768 << 10
+MAX_CUT_KEY_BYTES = 1 << 10
+
+
 class RawRecord(NamedTuple):
     """A record as Kafka gave it."""
 
@@ -60,7 +66,22 @@ class DeadLetters:
             "value": record.value,
             "headers": [{"key": name, "value": value} for name, value in record.headers],
         }
+        _cut(letter)
         stream = io.BytesIO()
         fastavro.schemaless_writer(stream, self._parsed, letter)
         schema_id = self._publisher.schema_id(self._topic)
         self._publisher.send(self._topic, letter_id.encode(), wire.frame(schema_id, stream.getvalue()))
+
+
+def _cut(letter: dict[str, Any]) -> None:
+    """Keep the letter below what its topic takes, and say so in it.
+
+    The limit of a topic is on compressed batches: a record may be larger than any topic takes uncompressed.
+    """
+    size = sum(len(header["key"]) + len(header["value"] or b"") for header in letter["headers"])
+    if size + len(letter["key"] or b"") > MAX_KEY_AND_HEADERS_BYTES:
+        letter["key"], letter["headers"] = (letter["key"] or b"")[:MAX_CUT_KEY_BYTES], []
+        letter["error_message"] += f" (headers left out, key cut: {size} bytes of headers)"
+    if len(letter["value"] or b"") > MAX_VALUE_BYTES:
+        letter["error_message"] += f" (value cut: it had {len(letter['value'])} bytes)"
+        letter["value"] = letter["value"][:MAX_VALUE_BYTES]

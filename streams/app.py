@@ -16,6 +16,9 @@ __all__ = ["ChunkSchema", "create_app"]
 #: Chunks a topic may have waiting in this process: one being worked on, one ready.
 CHUNKS_WAITING = 2
 COMMIT_INTERVAL_S = 1.0
+#: For so long the partitions of a worker that died wait for another, and a rebalance for one that is busy.
+SESSION_TIMEOUT_S = 15.0
+REBALANCE_TIMEOUT_S = 30.0
 
 
 class ChunkSchema(faust.Schema):  # type: ignore[misc]
@@ -38,6 +41,9 @@ def create_app(role: str, settings: Settings) -> faust.App:
         broker_credentials=_credentials(settings.kafka),
         broker_commit_interval=COMMIT_INTERVAL_S,
         broker_commit_every=None,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=SESSION_TIMEOUT_S / 5,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_max_poll_records=None,
         consumer_max_fetch_size=8 << 20,
         consumer_auto_offset_reset="earliest",

@@ -10,9 +10,10 @@ Sources, the first that has a value wins:
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -65,10 +66,32 @@ class KafkaSettings(_Section):
         return conf
 
 
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("credentials belong in user and password, where they are masked")
+    return url
+
+
+def _readable_redis_url(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        readable = parts.scheme in ("redis", "rediss", "unix") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ValueError("not redis://user:password@host:port/db; percent-encode the password")
+    return url
+
+
+PlainUrl = Annotated[str, AfterValidator(_without_credentials)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_readable_redis_url)]
+
+
 class RegistrySettings(_Section):
     """The schema registry, as Confluent's clients address it."""
 
-    url: str
+    url: PlainUrl
     user: str = ""
     password: SecretStr = SecretStr("")
 
@@ -76,14 +99,14 @@ class RegistrySettings(_Section):
 class RedisSettings(_Section):
     """Where the state is. The URL may hold a password."""
 
-    url: SecretStr
+    url: RedisUrl
     shards: int = Field(1, ge=1, description="Hash tags in use; fixed for the life of a deployment.")
 
 
 class ClickHouseSettings(_Section):
     """Where analysts query."""
 
-    url: str
+    url: PlainUrl
     database: str = Field("spendloop", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     user: str = "default"
     password: SecretStr = SecretStr("")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.identity import hash_fields, valid_fbc, valid_fbp, valid_ip, valid_lead_id
-from schemas.redaction import redact_url
+from schemas.redaction import redact_text, redact_url
 
 __all__ = ["CLEAR_FIELDS", "clean", "conceal", "conceal_columns"]
 
@@ -39,6 +39,7 @@ CLEANERS: Mapping[str, Callable[[str], str | None]] = {
     "landing_url": redact_url,
     "referrer": redact_url,
     "event_source_url": redact_url,
+    **{f"utm_{part}": redact_text for part in ("source", "medium", "campaign", "term", "content", "id")},
     "ip": valid_ip,
     "fbp": valid_fbp,
     "fbc": valid_fbc,

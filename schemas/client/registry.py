@@ -20,6 +20,8 @@ __all__ = ["Registry"]
 #: What the client raises for an answer it did not expect, and for none.
 FAILURES = (SchemaRegistryError, httpx2.HTTPError)
 NOT_FOUND, CONFLICT, UNPROCESSABLE = 404, 409, 422
+#: Subject, version and schema not found.
+UNKNOWN_CODES = (40401, 40402, 40403)
 
 
 class Registry:
@@ -44,6 +46,9 @@ class Registry:
         known = self._known.setdefault(subject, {})
         if not known.keys() >= set(schema_ids):
             known.update(self._versions(subject))
+        if not known:
+            # Or a registry that has lost its schemas would send every good record to the dead letters.
+            raise RegistryUnavailable(f"no schema is registered under {subject}: run `spendloop topics apply`")
         return {schema_id: known[schema_id] for schema_id in schema_ids if schema_id in known}
 
     def schema_id(self, subject: str, schema: Definition) -> int:
@@ -51,7 +56,7 @@ class Registry:
         try:
             found = self._client.lookup_schema(subject, Schema(schema.text, "AVRO"))
         except FAILURES as error:
-            if _status(error) == NOT_FOUND:
+            if _is_unknown(error):
                 raise ContractError(
                     f"version {schema.version} of {schema.name} is not registered under {subject}: "
                     "run `spendloop topics apply`"
@@ -100,7 +105,7 @@ class Registry:
             versions = self._client.get_versions(subject)
             found = [self._client.get_version(subject, version) for version in versions]
         except FAILURES as error:
-            if _status(error) == NOT_FOUND:
+            if _is_unknown(error):
                 return {}
             raise _translated(error) from error
         return {item.schema_id: item.schema.schema_str for item in found}
@@ -110,9 +115,14 @@ def _status(error: Exception) -> int | None:
     return error.http_status_code if isinstance(error, SchemaRegistryError) else None
 
 
+def _is_unknown(error: Exception) -> bool:
+    """Whether the registry itself says that a subject or schema is not there; a proxy's 404 has no such code."""
+    return _status(error) == NOT_FOUND and getattr(error, "error_code", None) in UNKNOWN_CODES
+
+
 def _translated(error: Exception) -> ContractError:
     """An outage as RegistryUnavailable; what the registry said of a request as ContractError."""
     status = _status(error)
-    if status is None or status >= 500 or status in (408, 429):
+    if status is None or status >= 500 or status in (NOT_FOUND, 408, 429):
         return RegistryUnavailable(f"the schema registry does not answer: {error}")
     return ContractError(f"the schema registry refused: {error}")

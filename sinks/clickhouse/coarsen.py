@@ -66,6 +66,10 @@ def device(user_agent: str) -> str:
     return str(found.brand or found.family) if found else ""
 
 
+#: What tells devices apart stands at the front; the patterns take long over long nonsense.
+MAX_USER_AGENT = 512
+
+
 @lru_cache(maxsize=10_000)
 def _parsed(user_agent: str) -> Any:
-    return parse(user_agent)
+    return parse(user_agent[:MAX_USER_AGENT])

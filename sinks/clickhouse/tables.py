@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.redaction import redact_text
 from sinks.clickhouse import coarsen
 
 __all__ = ["LOADED", "table_name", "to_rows"]
@@ -14,6 +15,7 @@ __all__ = ["LOADED", "table_name", "to_rows"]
 #: Topics that are loaded, one table each.
 LOADED = ("clicks", "conversions", "crm-events", "ad-performance", "attributed-conversions")
 
+UTM = tuple(f"utm_{part}" for part in ("source", "medium", "campaign", "term", "content", "id"))
 #: Columns that stand for one a table must not hold: name in the table -> how it comes from the original.
 COARSE: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "ip": {"ip_network": coarsen.network},
@@ -21,6 +23,8 @@ COARSE: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "landing_url": {"landing_page": coarsen.page},
     "referrer": {"referrer_page": coarsen.page},
     "event_source_url": {"event_source_page": coarsen.page},
+    # For publishers that have not done it themselves.
+    **{name: {name: redact_text} for name in UTM},
 }
 
 

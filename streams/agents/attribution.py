@@ -130,8 +130,9 @@ class Attribution:
             return await asyncio.to_thread(self._held_decoder.decode, messages, times)
 
         decoded = await self._timed("decode_held", decode)
-        if decoded.bad:
-            raise RuntimeError(f"a stored conversion is not readable any more: {decoded.bad[0].message}")
+        for bad in decoded.bad:  # it was good when it was stored; the record itself is still on its topic
+            self._metrics.discarded.labels("conversions", bad.error).inc()
+            log.error("a conversion that is held cannot be read any more: %s", bad.message)
         origin = Origin(chunk.topic, self._topic_ids[chunk.topic], chunk.partition)
         return assemble(decoded.batch, [pending[row] for row in decoded.rows.tolist()], origin)
 

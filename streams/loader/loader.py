@@ -32,6 +32,8 @@ ROLE = "loader"
 POLL_RECORDS = 10_000
 POLL_S = 0.1
 TOPIC_CHECK_S = 30.0
+#: For so long the partitions of a loader that died wait for another.
+SESSION_TIMEOUT_MS = 15_000
 #: The group has moved on without us: whoever owns the partition now repeats the block under its token.
 FENCED = (
     KafkaError.ILLEGAL_GENERATION,
@@ -88,6 +90,7 @@ class Loader:
                 "group.id": settings.group(ROLE),
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                "session.timeout.ms": SESSION_TIMEOUT_MS,
                 "fetch.message.max.bytes": 8 << 20,
                 "queued.max.messages.kbytes": 64 << 10,
             }
@@ -147,6 +150,9 @@ class Loader:
                         del self._blocks[key]
 
     def _load(self, topic: str, block: Range, records: Sequence[Any]) -> None:
+        if not records:  # a repeat whose records retention has removed
+            self._commit(topic, block, block.end, CommitNote(block.topic_id))
+            return
         began = time.perf_counter()
         contract = self._topics[topic].contract
         rows, ingest_ms = self._decode(topic, block, records)
@@ -178,9 +184,7 @@ class Loader:
     def _bury(self, topic: str, block: Range, records: Sequence[Any], bad: Sequence[BadRecord]) -> None:
         for item in bad:
             record = records[item.row]
-            raw = RawRecord(
-                record.offset(), record.timestamp()[1], record.key(), record.value(), record.headers() or []
-            )
+            raw = RawRecord(record.offset(), record.timestamp()[1], record.key(), record.value(), _headers(record))
             self._dead_letters.put(topic, block.topic_id, block.partition, raw, item)
         self._publisher.flush()
 
@@ -241,7 +245,8 @@ class Loader:
         try:
             self._take(self._consumer.consume(POLL_RECORDS, delay_s))
         finally:
-            self._consumer.resume([tp for tp in assigned if (tp.topic, tp.partition) in self._blocks])
+            # Of what is ours now: a rebalance in between may have changed that.
+            self._consumer.resume(self._consumer.assignment())
 
     def _on_assign(self, consumer: Consumer, assigned: Sequence[TopicPartition]) -> None:
         if not assigned:
@@ -251,6 +256,8 @@ class Loader:
             self._blocks[tp.topic, tp.partition] = self._first_block(tp)
         starts = [TopicPartition(name, number, block.start) for (name, number), block in self._blocks.items()]
         consumer.assign(starts)
+        # A pause outlives the assignment it was made in.
+        consumer.resume(starts)
 
     def _first_block(self, committed: TopicPartition) -> Block:
         """Where a partition begins: at its commit, else at what load_progress says, else at the beginning."""
@@ -304,6 +311,14 @@ class Loader:
             f"AND database = '{self._clickhouse.database}' AND table = '{table_name(topic.contract)}'"
         )
         return frozenset(found.column("name").to_pylist())
+
+
+def _headers(record: Any) -> Sequence[tuple[str, bytes | None]]:
+    """The record's headers; none where a name is not UTF-8, which the client cannot read."""
+    try:
+        return record.headers() or []
+    except (SystemError, UnicodeDecodeError):
+        return []
 
 
 def _committed(consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:

@@ -1,7 +1,7 @@
 """What one Faust event carries in the batch lane."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Chunk"]
@@ -21,7 +21,7 @@ class Chunk:
     start: int
     end: int
     generation: int
-    records: Sequence[Any]
+    records: Sequence[Any] = field(repr=False)  # they hold personal data
     is_finished: bool = False
 
     def finish(self) -> None:

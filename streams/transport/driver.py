@@ -112,9 +112,9 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         for chunk in _pieces(fetched):
             if not self.flow_active:
                 await self.wait(self.can_resume_flow)
-            if self.should_stop or chunk.generation != self.app.consumer_generation_id:
-                return
             expected = await self._expected_start(tp)
+            if self.should_stop or not self.flow_active or chunk.generation != self.app.consumer_generation_id:
+                return
             if chunk.start != expected:
                 self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, expected)
                 await self.seek(tp, expected)

@@ -124,3 +124,14 @@ def test_every_role_has_letters_of_its_own(publisher: Publisher, shared_deployme
     put(publisher, RawRecord(50, 1, b"k", role.encode(), []), role=role)
     [letter] = [letter for _, letter in letters(shared_deployment, role) if letter["offset"] == 50]
     assert (letter["role"], letter["value"]) == (role, role.encode())
+
+
+def test_what_no_topic_takes_is_cut_and_said_to_be(publisher: Publisher, shared_deployment: Settings) -> None:
+    """Kafka's limit is on compressed batches: an original may be larger than any topic takes uncompressed."""
+    put(publisher, RawRecord(601, 1, b"k" * 2_000_000, b"v" * 6_000_000, [("h", b"x" * 1_000_000)]))
+    letter = letter_of(shared_deployment, 601)
+    assert letter["value"] == b"v" * (3 << 20)
+    assert letter["key"] == b"k" * 1024
+    assert letter["headers"] == []
+    assert "value cut: it had 6000000 bytes" in letter["error_message"]
+    assert "1000001 bytes of headers" in letter["error_message"]

@@ -89,3 +89,25 @@ def test_a_named_file_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPENDLOOP_SETTINGS", "nowhere.toml")
     with pytest.raises(SettingsError, match="nowhere"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('url = "http://registry:8081"', 'url = "http://me:hush-hush@registry:8081"'),
+        ('url = "https://clickhouse:8443"', 'url = "https://me:hush-hush@clickhouse:8443"'),
+        ('url = "redis://:redis-secret@redis:6379/0"', 'url = "redis://:hush-hush/x@redis:6379/0"'),
+    ],
+)
+def test_credentials_in_addresses_are_refused_and_not_repeated(right: str, wrong: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        from_file(TOML.replace(right, wrong))
+    assert "hush" not in str(caught.value)
+
+
+def test_an_age_for_one_topic_leaves_the_others() -> None:
+    settings = from_file(TOML + "[events.max_age_d]\nclicks = 10\n")
+    assert settings.events.max_age_d["clicks"] == 10
+    assert settings.event_time_bounds("crm-events") is not None
+    with pytest.raises(SettingsError, match="clikcs"):
+        from_file(TOML + "[events.max_age_d]\nclikcs = 10\n")

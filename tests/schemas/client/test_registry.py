@@ -1,5 +1,7 @@
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,7 +87,9 @@ def test_compatibility_is_with_every_version(client: Registry, subject: str) -> 
 
 
 def test_what_is_not_there(client: Registry, subject: str) -> None:
-    assert client.writer_schemas(subject, [1, UNKNOWN_ID]) == {}
+    # A topic in use has schemas: a registry that knows none has lost them, and good records must wait.
+    with pytest.raises(RegistryUnavailable, match="no schema is registered"):
+        client.writer_schemas(subject, [1, UNKNOWN_ID])
     with pytest.raises(ContractError, match="version 1 of clicks is not registered") as found:
         client.schema_id(subject, definition("clicks"))
     assert not isinstance(found.value, RegistryUnavailable)
@@ -148,3 +152,25 @@ class TestApply:
         with pytest.raises(TopicError, match=r"has 4 partitions and the settings say 6.*kafka.partitions = 4"):
             apply_topics(changed)
         assert {item.partitions for item in apply_topics(deployment)} == {4}
+
+
+def test_a_404_of_something_in_between_is_an_outage() -> None:
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def do_POST(self) -> None:
+            self.send_error(404)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = Registry(f"http://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(RegistryUnavailable):
+            client.writer_schemas("clicks-value", [1])
+        with pytest.raises(RegistryUnavailable):
+            client.schema_id("clicks-value", definition("clicks"))
+    finally:
+        client.close()
+        server.shutdown()
+        server.server_close()
