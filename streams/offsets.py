@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.topics import topics
 from sinks.errors import Unavailable
@@ -14,6 +14,12 @@ __all__ = ["Offsets"]
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.2
+#: What a broker says shortly after its start; the client does not count these among the retriable ones.
+SETTLING = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 class Offsets:
@@ -70,6 +76,7 @@ def _patiently(question: Callable[[], Any]) -> Any:
         try:
             return question()
         except KafkaException as error:
-            if not error.args[0].retriable() or time.monotonic() > deadline:
+            settling = error.args[0].retriable() or error.args[0].code() in SETTLING
+            if not settling or time.monotonic() > deadline:
                 raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
             time.sleep(RETRY_S)
