@@ -4,15 +4,12 @@ Guarantee (delivery.md, rule 12): the dead letter is acknowledged by Kafka befor
 (role, topic id, partition, offset), so that putting it there twice makes one dead letter.
 """
 
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import fastavro
-
 from schemas import wire
 from schemas.client.publisher import Publisher
-from schemas.definitions import definition, parse
+from schemas.definitions import definition, encode, parse
 from schemas.errors import BadRecord
 
 __all__ = ["DeadLetters", "RawRecord"]
@@ -67,10 +64,9 @@ class DeadLetters:
             "headers": [{"key": name, "value": value} for name, value in record.headers],
         }
         _cut(letter)
-        stream = io.BytesIO()
-        fastavro.schemaless_writer(stream, self._parsed, letter)
         schema_id = self._publisher.schema_id(self._topic)
-        self._publisher.send(self._topic, letter_id.encode(), wire.frame(schema_id, stream.getvalue()))
+        value = wire.frame(schema_id, encode(self._parsed, letter))
+        self._publisher.send(self._topic, letter_id.encode(), value)
 
 
 def _cut(letter: dict[str, Any]) -> None:

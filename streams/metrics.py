@@ -3,7 +3,12 @@
 Instrumented are batches, not events. Personal data is never a label.
 """
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from schemas.codec import Decoded
+from schemas.topics import Topic
 
 __all__ = ["RoleMetrics", "serve_metrics"]
 
@@ -65,6 +70,21 @@ class RoleMetrics:
         self.waiting = Gauge(
             "waiting_for_dependency", "Batches whose stage waits for a dependency.", ["stage"], registry=registry
         )
+
+    def observe_received(self, contract: str, partition: int, count: int, newest_ingest_ms: int) -> None:
+        """A batch of one partition: its size, and the ingest time of its newest record."""
+        self.received.labels(contract).inc(count)
+        self.batch_size.labels(contract).observe(count)
+        self.processed_until.labels(contract, str(partition)).set(newest_ingest_ms / 1000)
+
+    def observe_decoded(self, topic: Topic, partition: int, decoded: Decoded, ingest_ms: npt.NDArray[np.int64]) -> None:
+        """What was left out of a batch's records, and how fresh the newest is; `ingest_ms` is the whole batch's."""
+        for field, count in decoded.dropped_fields.items():
+            self.dropped_fields.labels(topic.contract, field).inc(count)
+        if topic.event_time is not None and len(decoded.rows):
+            event_ms = decoded.batch.column(topic.event_time)[-1].value
+            age_ms = int(ingest_ms[decoded.rows[-1]]) - event_ms
+            self.freshness.labels(topic.contract, str(partition)).set(age_ms / 1000)
 
 
 def serve_metrics(host: str, port: int) -> int:

@@ -55,6 +55,7 @@ class Attribution:
     def __init__(self, settings: Settings, metrics: RoleMetrics) -> None:
         names = topics(settings.namespace)
         self._metrics = metrics
+        self._topics = names
         self._kafka = settings.kafka.client()
         self._group = settings.group(ROLE)
         self._patience = Patience(metrics)
@@ -116,7 +117,8 @@ class Attribution:
             return await asyncio.to_thread(decoder.decode, values, times)
 
         decoded = await self._timed("decode", decode)
-        self._observe(contract, chunk, decoded)
+        self._metrics.observe_received(contract, chunk.partition, len(records), records[-1].timestamp)
+        self._metrics.observe_decoded(self._topics[contract], chunk.partition, decoded, times)
         return decoded, [values[row] for row in decoded.rows.tolist()], times[decoded.rows]
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
@@ -173,18 +175,6 @@ class Attribution:
             return await self._patience.wait_for(stage, step)
         finally:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
-
-    def _observe(self, contract: str, chunk: Chunk, decoded: Decoded) -> None:
-        metrics, partition = self._metrics, str(chunk.partition)
-        metrics.received.labels(contract).inc(len(chunk.records))
-        metrics.batch_size.labels(contract).observe(len(chunk.records))
-        metrics.processed_until.labels(contract, partition).set(chunk.records[-1].timestamp / 1000)
-        for field, count in decoded.dropped_fields.items():
-            metrics.dropped_fields.labels(contract, field).inc(count)
-        if len(decoded.rows):
-            newest = decoded.batch.column("event_time")[-1].value
-            ingest = chunk.records[int(decoded.rows[-1])].timestamp
-            metrics.freshness.labels(contract, partition).set((ingest - newest) / 1000)
 
 
 def _offsets(chunk: Chunk, decoded: Decoded, facts: Sequence[Fact]) -> dict[tuple[str, str], int]:

@@ -1,7 +1,6 @@
 """`spendloop check`: are the settings sound, and is everything there that they name?"""
 
 import asyncio
-import json
 from collections.abc import Callable
 
 import click
@@ -27,15 +26,10 @@ def check(ctx: click.Context) -> None:
     """Print the settings with secrets masked, and test every connection."""
     console = Console(highlight=False)
     settings = load_settings()
-    console.print_json(json.dumps(_masked(settings)))
+    console.print_json(settings.model_dump_json())
     console.print(f"settings {settings.fingerprint()}")
     failed = sum(not _report(console, name, test, settings) for name, test in CHECKS.items())
     ctx.exit(1 if failed else 0)
-
-
-def _masked(settings: Settings) -> dict[str, object]:
-    found: dict[str, object] = json.loads(settings.model_dump_json())
-    return found
 
 
 def _report(console: Console, name: str, test: Callable[[Settings], str], settings: Settings) -> bool:

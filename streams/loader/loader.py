@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.client.publisher import Publisher
-from schemas.codec import Decoded, Decoder
+from schemas.codec import Decoder
 from schemas.errors import BadRecord
 from schemas.topics import Topic, topics
 from sinks.clickhouse.migrations import apply
@@ -174,9 +173,7 @@ class Loader:
             for bad in decoded.bad:
                 self._metrics.discarded.labels(self._topics[topic].contract, bad.error).inc()
             log.warning("%s: %d records to the dead letters", topic, len(decoded.bad))
-        for field, count in decoded.dropped_fields.items():
-            self._metrics.dropped_fields.labels(self._topics[topic].contract, field).inc(count)
-        self._observe_freshness(topic, block, decoded, times)
+        self._metrics.observe_decoded(self._topics[topic], block.partition, decoded, times)
         offsets = np.fromiter((record.offset() for record in records), np.int64, len(records))
         rows = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[decoded.rows], times[decoded.rows])
         return rows, int(times.max())
@@ -283,13 +280,6 @@ class Loader:
         for tp in revoked:
             self._blocks.pop((tp.topic, tp.partition), None)
 
-    def _observe_freshness(self, topic: str, block: Range, decoded: Decoded, ingest_ms: npt.NDArray[np.int64]) -> None:
-        field = self._topics[topic].event_time
-        if field is not None and len(decoded.rows):
-            event_ms = decoded.batch.column(field)[-1].value
-            gauge = self._metrics.freshness.labels(self._topics[topic].contract, str(block.partition))
-            gauge.set((int(ingest_ms[decoded.rows[-1]]) - event_ms) / 1000)
-
     def _observe_lag(self) -> None:
         self._metrics.lag.clear()  # of partitions that are somebody else's now
         for (topic, partition), block in self._blocks.items():
@@ -298,11 +288,9 @@ class Loader:
             gauge.set(max(end - block.start, 0))
 
     def _observe(self, topic: str, block: Range, records: Sequence[Any], rows: int, seconds: float) -> None:
-        metrics, contract, partition = self._metrics, self._topics[topic].contract, str(block.partition)
-        metrics.received.labels(contract).inc(len(records))
-        metrics.batch_size.labels(contract).observe(len(records))
-        metrics.batch_duration.labels("block").observe(seconds)
-        metrics.processed_until.labels(contract, partition).set(records[-1].timestamp()[1] / 1000)
+        contract, newest_ingest_ms = self._topics[topic].contract, records[-1].timestamp()[1]
+        self._metrics.observe_received(contract, block.partition, len(records), newest_ingest_ms)
+        self._metrics.batch_duration.labels("block").observe(seconds)
         log.debug("%s: %d rows of %d records, [%d, %d)", topic, rows, len(records), block.start, block.end)
 
     def _columns_of(self, topic: Topic) -> frozenset[str]:
