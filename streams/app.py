@@ -1,24 +1,32 @@
 """Faust apps of the roles: one app, one consumer group, one process; more processes share the partitions."""
 
+import logging
 import ssl
 import tempfile
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import faust
+from faust.types import TP
 from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
+from streams.liveness import REBALANCE_TIMEOUT_S, SESSION_TIMEOUT_S
 from streams.settings import KafkaSettings, Settings
+from streams.transport.chunk import Abandoned, Chunk
 
-__all__ = ["ChunkSchema", "create_app"]
+__all__ = ["App", "ChunkSchema", "StartingPoints", "create_app", "work_through"]
 
-#: Chunks a topic may have waiting in this process: one being worked on, one ready.
-CHUNKS_WAITING = 2
+Offsets = Mapping[TP, int]
+#: From the commits, None where there is none, and the beginnings of the logs: where each partition begins.
+StartingPoints = Callable[[Mapping[TP, int | None], Offsets], Awaitable[Offsets]]
+
+#: Chunks a topic may have waiting in this process. The transport takes no more than two a partition, so that
+#: Faust's own back-pressure, which holds up all partitions for one, has no part in it.
+CHUNKS_WAITING = 4_096
 COMMIT_INTERVAL_S = 1.0
-#: For so long the partitions of a worker that died wait for another, and a rebalance for one that is busy.
-SESSION_TIMEOUT_S = 15.0
-REBALANCE_TIMEOUT_S = 30.0
+log = logging.getLogger(__name__)
 
 
 class ChunkSchema(faust.Schema):  # type: ignore[misc]
@@ -33,9 +41,44 @@ class ChunkSchema(faust.Schema):  # type: ignore[misc]
         return decode
 
 
-def create_app(role: str, settings: Settings) -> faust.App:
+class App(faust.App):  # type: ignore[misc]
+    """A role as the batch transport sees it.
+
+    kafka: settings of a librdkafka client.
+    starting_points: where the partitions assigned begin; asked again after a rewind. It may take its time.
+    """
+
+    kafka: Mapping[str, Any]
+    starting_points: StartingPoints
+
+
+async def commits(committed: Mapping[TP, int | None], log_starts: Offsets) -> Offsets:
+    """Every partition at its commit, or at the beginning of the log where there is none."""
+    return {tp: log_starts[tp] if offset is None else offset for tp, offset in committed.items()}
+
+
+async def work_through(stream: Any, work: Callable[[Chunk], Awaitable[None]]) -> None:
+    """Give an agent's chunks to `work`, one after the other; a chunk is finished when that returns.
+
+    What `work` raises stops the worker, with nothing of the chunk committed; `Abandoned` only ends the chunk.
+    """
+    async for event in stream.noack().events():
+        if event.value.begin():
+            try:
+                await work(event.value)
+            except Abandoned as abandoned:
+                log.info("given up, for its partition begins anew: %s", abandoned)
+            except BaseException:
+                event.value.abandon()  # or the worker's end would wait for it
+                raise
+            else:
+                event.value.finish()
+        event.ack()
+
+
+def create_app(role: str, settings: Settings, starting_points: StartingPoints = commits) -> App:
     """An app with the batch transport, at-least-once, that stops at anything unexpected."""
-    return faust.App(
+    app = App(
         settings.group(role),
         broker=f"batch://{settings.kafka.bootstrap_servers.replace(',', ';batch://')}",
         broker_credentials=_credentials(settings.kafka),
@@ -57,7 +100,11 @@ def create_app(role: str, settings: Settings) -> faust.App:
         # Faust makes this folder, though without tables nothing is ever in it.
         datadir=Path(tempfile.gettempdir()) / "spendloop-faust",
         cython_optimizations=True,
+        consumer_group_instance_id=settings.kafka.group_instance_id or None,
     )
+    app.kafka = settings.kafka.client()
+    app.starting_points = starting_points
+    return app
 
 
 def _credentials(kafka: KafkaSettings) -> CredentialsT | None:

@@ -45,6 +45,12 @@ class RoleMetrics:
             ["topic", "partition"],
             registry=registry,
         )
+        self.commit_age = Gauge(
+            "commit_age_seconds",
+            "Time since the oldest record taken and not yet committed was taken; 0 where all is committed.",
+            ["topic", "partition"],
+            registry=registry,
+        )
         self.freshness = Gauge(
             "event_time_freshness_seconds",
             "Ingest time of the newest record worked on, less its event time.",

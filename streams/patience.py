@@ -29,8 +29,17 @@ class Patience:
         self._metrics = metrics
         self._random = random.Random(seed)  # noqa: S311  # jitter, not a secret
 
-    async def wait_for(self, stage: str, step: Callable[[], Awaitable[T]], passing: Outages = OUTAGES) -> T:
-        """The result of `step`, which must be safe to repeat; it is repeated after what is `passing`."""
+    async def wait_for(
+        self,
+        stage: str,
+        step: Callable[[], Awaitable[T]],
+        passing: Outages = OUTAGES,
+        require_wanted: Callable[[], None] = lambda: None,
+    ) -> T:
+        """The result of `step`, which must be safe to repeat; it is repeated after what is `passing`.
+
+        `require_wanted` raises where nobody waits for the result any more; it is asked before each repeat.
+        """
         attempt = 0
         try:
             while True:
@@ -38,6 +47,7 @@ class Patience:
                     return await step()
                 except passing as error:
                     await asyncio.sleep(self._note(stage, attempt, error))
+                    require_wanted()
                     attempt += 1
         finally:
             self._waited(stage, attempt)

@@ -50,6 +50,9 @@ class KafkaSettings(_Section):
     ssl_ca_file: str = ""
     partitions: int = Field(4, ge=1, description="Of a topic at its creation; fixed from then on.")
     replication_factor: int = Field(1, ge=1)
+    group_instance_id: str = Field(
+        "", description="Unlike in any other process of a role: it keeps its partitions over a restart."
+    )
 
     def client(self) -> dict[str, Any]:
         """Settings of a librdkafka client."""

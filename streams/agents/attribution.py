@@ -20,7 +20,8 @@ from schemas.topics import topics
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.redis.attribution_store import AttributionStore
 from streams.admin import registry, require_same_topics, topic_ids
-from streams.app import ChunkSchema, create_app
+from streams.app import ChunkSchema, create_app, work_through
+from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
 from streams.settings import Settings
@@ -61,7 +62,8 @@ class Attribution:
         self._patience = Patience(metrics)
         self._registry = registry(settings)
         self._retention: Retention = settings.retention()
-        self._publisher = Publisher(settings.kafka.client(), self._registry, prefix=settings.namespace, bounds=None)
+        producer = {**settings.kafka.client(), "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
+        self._publisher = Publisher(producer, self._registry, prefix=settings.namespace, bounds=None)
         # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
         self._emitting = asyncio.Lock()
         self._dead_letters = DeadLetters(self._publisher, ROLE)
@@ -82,7 +84,7 @@ class Attribution:
         """Work on a chunk of clicks; when it returns, the chunk may be finished."""
         decoded, messages, ingest_ms = await self._decode("clicks", chunk)
         facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
-        held = await self._timed("store", lambda: self._store.add_touchpoints(facts))
+        held = await self._timed(chunk, "store", lambda: self._store.add_touchpoints(facts))
         pending = concerned(held, self._retention, clicks=_offsets(chunk, decoded, facts))
         await self._emit("clicks", chunk, decoded.bad, await self._attribute(chunk, pending))
 
@@ -90,7 +92,7 @@ class Attribution:
         """Work on a chunk of conversions; when it returns, the chunk may be finished."""
         decoded, messages, ingest_ms = await self._decode("conversions", chunk)
         facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention)
-        held = await self._timed("store", lambda: self._store.add_conversions(facts))
+        held = await self._timed(chunk, "store", lambda: self._store.add_conversions(facts))
         arrived = _offsets(chunk, decoded, facts)
         self._metrics.discarded.labels("conversions", "expired").inc(len(arrived) - len(held))
         pending = concerned(held, self._retention, conversions=arrived)
@@ -109,14 +111,14 @@ class Attribution:
     ) -> tuple[Decoded, Sequence[bytes], "np.ndarray[Any, np.dtype[np.int64]]"]:
         """The good records of a chunk, their messages and ingest times, a row each."""
         records = chunk.records
-        values = [record.value for record in records]
+        values = chunk.values
         times = np.fromiter((record.timestamp for record in records), np.int64, len(records))
         decoder = self._decoders[contract]
 
         async def decode() -> Decoded:
             return await asyncio.to_thread(decoder.decode, values, times)
 
-        decoded = await self._timed("decode", decode)
+        decoded = await self._timed(chunk, "decode", decode)
         self._metrics.observe_received(contract, chunk.partition, len(records), records[-1].timestamp)
         self._metrics.observe_decoded(self._topics[contract], chunk.partition, decoded, times)
         return decoded, [values[row] for row in decoded.rows.tolist()], times[decoded.rows]
@@ -131,7 +133,7 @@ class Attribution:
         async def decode() -> Decoded:
             return await asyncio.to_thread(self._held_decoder.decode, messages, times)
 
-        decoded = await self._timed("decode_held", decode)
+        decoded = await self._timed(chunk, "decode_held", decode)
         for bad in decoded.bad:  # it was good when it was stored; the record itself is still on its topic
             self._metrics.discarded.labels("conversions", bad.error).inc()
             log.error("a conversion that is held cannot be read any more: %s", bad.message)
@@ -155,13 +157,15 @@ class Attribution:
             # A failed delivery repeats both; one that is still under way only the waiting.
             await asyncio.to_thread(publish)
             await self._patience.wait_for(
-                "flush", lambda: asyncio.to_thread(self._publisher.flush), passing=(DeliveryPending,)
+                "flush",
+                lambda: asyncio.to_thread(self._publisher.flush, DELIVERY_TIMEOUT_S),
+                passing=(DeliveryPending,),
             )
 
         if not bad and attributed is None:
             return
         async with self._emitting:
-            await self._timed("emit", emit)
+            await self._timed(chunk, "emit", emit)
         for item in bad:
             self._metrics.discarded.labels(contract, item.error).inc()
         if bad:
@@ -169,10 +173,10 @@ class Attribution:
         if attributed is not None:
             self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
 
-    async def _timed(self, stage: str, step: Any) -> Any:
+    async def _timed(self, chunk: Chunk, stage: str, step: Any) -> Any:
         began = time.perf_counter()
         try:
-            return await self._patience.wait_for(stage, step)
+            return await self._patience.wait_for(stage, step, require_wanted=chunk.require_current)
         finally:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
@@ -195,17 +199,11 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
 
     @app.agent(source("clicks"), name="clicks")
     async def clicks(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await role.on_clicks(event.value)
-            event.value.finish()
-            event.ack()
+        await work_through(stream, role.on_clicks)
 
     @app.agent(source("conversions"), name="conversions")
     async def conversions(stream: Any) -> None:
-        async for event in stream.noack().events():
-            await role.on_conversions(event.value)
-            event.value.finish()
-            event.ack()
+        await work_through(stream, role.on_conversions)
 
     @app.timer(TOPIC_CHECK_S)
     async def check_topics() -> None:
@@ -217,5 +215,8 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
         metrics.lag.clear()  # of partitions that are somebody else's now
         for (topic, partition), lag in app.consumer.lags().items():
             metrics.lag.labels(contracts[topic], str(partition)).set(lag)
+        metrics.commit_age.clear()
+        for (topic, partition), age_s in app.consumer.commit_ages().items():
+            metrics.commit_age.labels(contracts[topic], str(partition)).set(age_s)
 
     return app

@@ -4,40 +4,60 @@ Stock Faust makes four asyncio tasks a message, commits over an unacknowledged m
 partition (its public issue #606), and takes what it fetched before a rebalance for a gap in the log. Here:
 
 1. One event is one chunk of one partition, with the position before and after its fetch.
-2. A chunk is delivered only in the generation it was fetched in, and only if it begins where the last one ended;
-   otherwise the partition is sought there. Nothing is skipped because it was dropped on the way.
-3. Chunks are finished in any order and committed in theirs: the committed offset is the end of the last chunk
+2. A partition begins where the role says (`App.starting_points`), else at its commit, else at the log's beginning.
+3. A chunk is delivered only in the generation it was fetched in, and only if it begins where the last one ended;
+   otherwise the partition is sought there. Where the log begins behind that, the worker stops: records are gone.
+4. Chunks are finished in any order and committed in theirs: the committed offset is the end of the last chunk
    with no unfinished one before it. Faust's acknowledgement alone finishes nothing: it also comes for what a
    stream skips during a rebalance.
-4. What is finished after the partition was revoked is not committed.
+5. Whenever Faust empties its queues, at a rebalance above all, every chunk that is not finished is abandoned, and
+   the partition begins anew. A revoke lets what is being worked on finish for `REVOKE_BUDGET_S`, commits, and
+   abandons the rest; what is finished later is not committed.
+6. A partition has at most two chunks in memory, besides one fetch; it is not asked for more until one is finished.
 
 It subclasses internals of faust-streaming and aiokafka, which pyproject.toml therefore pins.
 
 Guarantee: at-least-once (delivery.md, rule 1).
 """
 
-from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import ConsumerStoppedError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
+from streams.liveness import REVOKE_BUDGET_S
 from streams.transport.chunk import Chunk
+from streams.transport.fetched import FetchedRecords, Taken, UnreadableBatch
+from streams.transport.progress import Progress
+from streams.transport.unreadable import read_range
 
-__all__ = ["Consumer", "Transport"]
+__all__ = ["Consumer", "RecordsGone", "Transport"]
 
-#: Bounds what one event holds in memory and how long a script of the state store runs.
-MAX_CHUNK_RECORDS = 5_000
 FETCH_TIMEOUT_S = 1.0
+#: While a partition waits for room, the others are asked no longer than this before it is looked at again.
+CROWDED_FETCH_TIMEOUT_S = 0.05
+
+
+class RecordsGone(Exception):
+    """Retention removed records before they were worked on. Going on would skip them in silence."""
+
+    def __init__(self, tp: TP, start: int, log_start: int) -> None:
+        super().__init__(
+            f"{tp.topic}/{tp.partition}: records [{start}, {log_start}) are gone from the log and were not worked on. "
+            f"To go on with what is left: `spendloop topics accept {tp.topic}`."
+        )
 
 
 class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """The thread that talks to Kafka: fetches records together with the positions they lie between."""
+    """The thread that talks to Kafka: fetches chunks together with the positions they lie between."""
 
     def _create_consumer(self, loop: Any) -> Any:
         consumer = super()._create_consumer(loop)
@@ -52,36 +72,79 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Mapping[TP, Chunk]:
-        if not self.consumer.flow_active:
-            return {}
+        """At most one chunk of each of the partitions; none after `timeout` seconds without a record."""
         fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
-            raise ConsumerStoppedError
-        positions = _positions(consumer)
+        deadline = time.monotonic() + (timeout or 0)
         with fetcher._subscriptions.fetch_context():
-            fetched = await fetcher.fetched_records(active_partitions, timeout=timeout, max_records=max_records)
-        if fetcher._subscriptions.reassignment_in_progress:
-            return {}  # fetched for an assignment that ends; the next one begins at what is committed
-        # No await from here on: records, positions and generation belong together.
-        generation = consumer._coordinator.generation
-        states = consumer._subscription.subscription.assignment
-        return {
-            TP(tp.topic, tp.partition): _chunk(tp, records, positions.get(tp), states.state_value(tp), generation)
-            for tp, records in fetched.items()
-            if records
-        }
+            while self.consumer.flow_active:
+                if consumer._closed or fetcher._closed:
+                    raise ConsumerStoppedError
+                if fetcher._subscriptions.reassignment_in_progress:
+                    break  # fetched for an assignment that ends; the next one begins at what is committed
+                if chunks := await self._take(consumer, active_partitions):
+                    return chunks
+                if not await _more_fetched(fetcher, deadline - time.monotonic()):
+                    break
+        return {}
 
+    async def _take(self, consumer: Any, partitions: Any) -> Mapping[TP, Chunk]:
+        """A chunk of each partition that has one fetched."""
+        fetcher = consumer._fetcher
+        chunks: dict[TP, Chunk] = {}
+        for tp in [tp for tp in fetcher._records if tp in partitions]:
+            fetched = fetcher._records.get(tp)
+            if type(fetched) is not FetchResult:
+                if chunks:
+                    break  # the error is for the next call
+                del fetcher._records[tp]
+                fetcher._notify(fetcher._wait_consume_future)
+                if fetched is not None:
+                    fetched.check_raise()
+            elif chunk := await self._chunk(consumer, tp, fetched):
+                chunks[TP(tp.topic, tp.partition)] = chunk
+        return chunks
 
-def _positions(consumer: Any) -> dict[Any, int | None]:
-    assignment = consumer._subscription.subscription.assignment
-    return {tp: assignment.state_value(tp)._position for tp in assignment.tps} if assignment else {}
+    async def _chunk(self, consumer: Any, tp: Any, fetched: FetchResult) -> Chunk | None:
+        if not fetched.has_more() or not fetched.check_assignment(tp):
+            self._let_go(consumer, tp, fetched)
+            return None
+        if not isinstance(fetched._partition_records, FetchedRecords):
+            fetched._partition_records = FetchedRecords(fetched._partition_records)
+        records = fetched._partition_records
+        state = fetched._assignment.state_value(tp)
+        # Read before anything is awaited: records, positions and generation belong together.
+        generation, start = consumer._coordinator.generation, state.position
+        try:
+            taken = records.take()
+        except UnreadableBatch as batch:
+            found = await self._read_otherwise(tp, batch)
+            if found is None or state.position != start:
+                self._let_go(consumer, tp, fetched)  # fetched again, and read again
+                return None
+            taken = found
+        state.consumed_to(taken.end)
+        if records.is_exhausted:
+            self._let_go(consumer, tp, fetched)
+        if not taken.records:
+            return None
+        return Chunk(
+            tp.topic, tp.partition, start, taken.end, generation, taken.records, taken.values, taken.size_bytes
+        )
 
+    def _let_go(self, consumer: Any, tp: Any, fetched: FetchResult) -> None:
+        """Make room for the next fetch of a partition, unless that is there already."""
+        if consumer._fetcher._records.get(tp) is fetched:
+            del consumer._fetcher._records[tp]
+            consumer._fetcher._notify(consumer._fetcher._wait_consume_future)
 
-def _chunk(tp: Any, records: Sequence[Any], before: int | None, state: Any, generation: int) -> Chunk:
-    first = records[0].offset
-    # The position read before the fetch is void where a seek or a rebalance happened during it.
-    start = before if before is not None and before <= first else first
-    return Chunk(tp.topic, tp.partition, start, state.position, generation, records)
+    async def _read_otherwise(self, tp: Any, batch: UnreadableBatch) -> Taken | None:
+        """A batch that aiokafka cannot read; None where Kafka does not answer in time."""
+        self.log.warning("%s/%d: reading %s again for the sake of a header", tp.topic, tp.partition, batch)
+        found = await asyncio.to_thread(read_range, self.app.kafka, tp.topic, tp.partition, batch.start, batch.end)
+        if found is None:
+            return None
+        values = [record.value for record in found]
+        return Taken(found, values, sum(map(len, filter(None, values))), batch.end)
 
 
 class Consumer(stock.Consumer):  # type: ignore[misc]
@@ -89,47 +152,71 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        #: Chunks delivered and not yet committed, by partition, oldest first.
-        self._in_flight: defaultdict[TP, deque[Chunk]] = defaultdict(deque)
-        #: Where the next chunk of a partition has to begin.
-        self._next_start: dict[TP, int] = {}
+        #: Empty until it is decided where the partitions begin.
+        self._progress: dict[TP, Progress] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    # Fetching
+
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
-                chunks, _ = await self._wait_next_records(FETCH_TIMEOUT_S)
+                if not self.flow_active:
+                    await self.wait(self.can_resume_flow)
                 await self.sleep(0)
-                for tp, chunk in (chunks or {}).items():
-                    await self._deliver(tp, chunk)
+                if not self._progress:
+                    await self._begin()
+                await self._deliver_some()
         except self.consumer_stopped_errors:
             if not self.transport.app.should_stop:
                 raise
+        except Exception as error:
+            # Faust would restart the fetcher, and with it what went wrong, for ever.
+            self.log.error("%s", error)  # noqa: TRY400  # the reason is said once, by the worker's end
+            await self.transport.app.crash(error)
 
-    async def _deliver(self, tp: TP, fetched: Chunk) -> None:
-        for chunk in _pieces(fetched):
-            if not self.flow_active:
-                await self.wait(self.can_resume_flow)
-            expected = await self._expected_start(tp)
-            if self.should_stop or not self.flow_active or chunk.generation != self.app.consumer_generation_id:
-                return
-            if chunk.start != expected:
-                self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, expected)
-                await self.seek(tp, expected)
-                return
-            message = self._message(tp, chunk)
-            self._in_flight[tp].append(chunk)
-            self._next_start[tp] = chunk.end
-            await self.callback(message)
+    async def _begin(self) -> None:
+        """Decide where each assigned partition begins, and seek there. Raises RecordsGone."""
+        assigned = self.assignment()
+        if not assigned:
+            await self.sleep(FETCH_TIMEOUT_S)
+            return
+        generation = self.app.consumer_generation_id
+        log_starts = await self.earliest_offsets(*assigned)
+        committed = {tp: self._committed_offset[tp] for tp in assigned}
+        starts = await self.app.starting_points(committed, log_starts)
+        if generation != self.app.consumer_generation_id or not self.flow_active or assigned != self.assignment():
+            return  # it took so long that it is no longer ours to decide
+        for tp in assigned:
+            _require_in_log(tp, starts[tp], log_starts[tp])
+            await self.seek(tp, starts[tp])
+        self._progress = {tp: Progress(starts[tp]) for tp in assigned}
 
-    async def _expected_start(self, tp: TP) -> int:
-        """The end of the last chunk; after a rebalance what was committed, or the beginning where nothing was."""
-        if tp not in self._next_start:
-            committed: int | None = self._read_offset[tp]
-            self._next_start[tp] = committed if committed is not None else (await self.earliest_offsets(tp))[tp]
-        return self._next_start[tp]
+    async def _deliver_some(self) -> None:
+        active = self._get_active_partitions()
+        with_room = {tp for tp, progress in self._progress.items() if progress.has_room and tp in active}
+        is_crowded = len(with_room) < len(self._progress)
+        if not with_room:
+            await self._wait_for_ack(timeout=CROWDED_FETCH_TIMEOUT_S)
+            return
+        timeout = CROWDED_FETCH_TIMEOUT_S if is_crowded else FETCH_TIMEOUT_S
+        for tp, chunk in (await self._getmany(with_room, timeout)).items():
+            await self._deliver(tp, chunk)
+
+    async def _deliver(self, tp: TP, chunk: Chunk) -> None:
+        progress = self._progress.get(tp)
+        if progress is None or not self.flow_active or chunk.generation != self.app.consumer_generation_id:
+            return
+        if chunk.start != progress.next_start:
+            log_start = (await self.earliest_offsets(tp))[tp]
+            _require_in_log(tp, progress.next_start, log_start)
+            self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, progress.next_start)
+            await self.seek(tp, progress.next_start)
+            return
+        progress.deliver(chunk)
+        await self.callback(self._message(tp, chunk))
 
     def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         last = chunk.records[-1]
@@ -138,7 +225,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             chunk.partition,
             chunk.end - 1,
             last.timestamp / 1000.0,
-            last.timestamp_type,
+            None,
             None,
             None,
             chunk,
@@ -147,16 +234,13 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             generation_id=chunk.generation,
         )
 
-    def lags(self) -> dict[TP, int]:
-        """Records between the end of the last chunk delivered and the end of the log, by partition."""
-        lags = {}
-        for tp, start in self._next_start.items():
-            # The thread may lose a partition at any moment, and then asserts that it has it.
-            with suppress(AssertionError):
-                end = self.highwater(tp)
-                if end is not None:
-                    lags[tp] = max(end - start, 0)
-        return lags
+    async def _wait_for_ack(self, timeout: float) -> None:
+        """Until a chunk is finished, at most `timeout` seconds."""
+        finished = self._waiting_for_ack = asyncio.get_running_loop().create_future()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(finished, timeout)
+
+    # What is on its way
 
     def ack(self, message: ConsumerMessage) -> bool:
         """Note that Faust is done with a message. What is committed goes by `Chunk.finish`."""
@@ -167,21 +251,73 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         notify(self._waiting_for_ack)
         return True
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (tp for tp in self._in_flight if topics is None or tp in topics or tp.topic in topics)
+    def rewind(self) -> None:
+        """Abandon what is on its way, and begin every partition where the role says."""
+        for progress in self._progress.values():
+            progress.abandon()
+        self._progress = {}
 
-    def _new_offset(self, tp: TP) -> int | None:
-        queue = self._in_flight[tp]
-        committable: int | None = None
-        while queue and queue[0].is_finished:
-            committable = queue.popleft().end
-        return committable
+    def resume_flow(self) -> None:
+        """Faust has just emptied its queues: what was in them has to come again."""
+        self.rewind()
+        super().resume_flow()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Finish and commit what is being worked on, then forget what was delivered."""
         await super().on_partitions_revoked(revoked)
-        self._in_flight.clear()
-        self._next_start.clear()
+        self.rewind()
+
+    async def wait_empty(self) -> None:
+        """Let what is being worked on finish, as long as the budget lasts, and commit it."""
+        deadline = time.monotonic() + REVOKE_BUDGET_S
+        for progress in self._progress.values():
+            progress.abandon(waiting_only=True)  # Faust's queues are empty: nobody would begin them
+        while time.monotonic() < deadline and not all(progress.is_idle for progress in self._progress.values()):
+            await self._wait_for_ack(timeout=CROWDED_FETCH_TIMEOUT_S)
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 1.0)):
+                await self.commit_and_end_transactions()
+        except TimeoutError:
+            self.log.warning("Kafka does not take the last commit; what it is for is worked on again")
+        for progress in self._progress.values():
+            progress.abandon()
+
+    # Committing
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self._progress if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        progress = self._progress[tp]
+        progress.committed(self._committed_offset[tp] or 0)  # worked on again after a rewind
+        return progress.committable()
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        did_commit = bool(await super()._commit_offsets(offsets, start_new_transaction))
+        if did_commit:
+            for tp, offset in offsets.items():
+                if tp in self._progress:
+                    self._progress[tp].committed(offset)
+        return did_commit
+
+    # Telling
+
+    def lags(self) -> dict[TP, int]:
+        """Records between the end of the last chunk delivered and the end of the log, by partition."""
+        lags = {}
+        for tp, progress in self._progress.items():
+            # The thread may lose a partition at any moment, and then asserts that it has it.
+            with suppress(AssertionError):
+                end = self.highwater(tp)
+                if end is not None:
+                    lags[tp] = max(end - progress.next_start, 0)
+        return lags
+
+    def commit_ages(self) -> dict[TP, float]:
+        """Seconds since the oldest record taken and not yet committed was taken, by partition; 0 where none is."""
+        now = time.monotonic()
+        taken = {tp: progress.oldest_taken_at for tp, progress in self._progress.items()}
+        return {tp: now - at if at is not None else 0.0 for tp, at in taken.items()}
 
 
 class Transport(stock.Transport):  # type: ignore[misc]
@@ -190,17 +326,19 @@ class Transport(stock.Transport):  # type: ignore[misc]
     Consumer: ClassVar[type] = Consumer
 
 
-def _pieces(chunk: Chunk) -> Iterator[Chunk]:
-    """The chunk in pieces of bounded length that begin and end where their neighbours do."""
-    starts = range(0, len(chunk.records), MAX_CHUNK_RECORDS)
-    for number, first in enumerate(starts):
-        records = chunk.records[first : first + MAX_CHUNK_RECORDS]
-        is_last = number == len(starts) - 1
-        yield Chunk(
-            chunk.topic,
-            chunk.partition,
-            chunk.start if number == 0 else records[0].offset,
-            chunk.end if is_last else chunk.records[first + MAX_CHUNK_RECORDS].offset,
-            chunk.generation,
-            records,
-        )
+async def _more_fetched(fetcher: Any, timeout_s: float) -> bool:
+    """Whether something was fetched before the time is up. Raises what the brokers forbid."""
+    if timeout_s <= 0:
+        return False
+    waiter = fetcher._create_fetch_waiter()
+    done, _ = await asyncio.wait([waiter], timeout=timeout_s)
+    if not done:
+        waiter.cancel()
+        return False
+    waiter.result()
+    return True
+
+
+def _require_in_log(tp: TP, start: int, log_start: int) -> None:
+    if start < log_start:
+        raise RecordsGone(tp, start, log_start)

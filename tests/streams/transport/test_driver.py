@@ -3,38 +3,25 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import faust
+import pytest
 from confluent_kafka import Consumer as PlainConsumer
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from hypothesis import given
-from hypothesis import strategies as st
+from faust.types import TP
 
-from streams.app import ChunkSchema, create_app
+from streams.app import ChunkSchema, create_app, work_through
 from streams.settings import Settings
+from streams.transport import driver
 from streams.transport.chunk import Chunk
-from streams.transport.driver import MAX_CHUNK_RECORDS, _pieces
+from streams.transport.driver import RecordsGone
+from streams.transport.fetched import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 
 TIMEOUT_S = 60
-
-
-class FakeRecord:
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-
-
-@given(st.integers(1, 3 * MAX_CHUNK_RECORDS), st.integers(0, 3), st.integers(1, 3))
-def test_pieces_begin_where_their_neighbours_end(count: int, gap_before: int, gap_after: int) -> None:
-    records = [FakeRecord(100 + gap_before + 2 * n) for n in range(count)]
-    whole = Chunk("t", 0, 100, records[-1].offset + gap_after, 1, records)
-    pieces = list(_pieces(whole))
-    assert [record for piece in pieces for record in piece.records] == records
-    assert pieces[0].start == whole.start
-    assert pieces[-1].end == whole.end
-    assert [piece.start for piece in pieces[1:]] == [piece.end for piece in pieces[:-1]]
-    assert all(len(piece.records) <= MAX_CHUNK_RECORDS for piece in pieces)
+UNREADABLE = b"\xff\xfe"  # as the name of a header
 
 
 class Source:
@@ -79,23 +66,44 @@ async def run_until(app: faust.App, condition: Callable[[], bool]) -> None:
     await app.start()
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            while not condition():
+            while not condition() and app.crash_reason is None:
                 await asyncio.sleep(0.05)
     finally:
         await app.stop()
 
 
 def lane(settings: Settings, source: Source, work: Callable[[Chunk], Any]) -> faust.App:
+    """An app that calls `work` with each chunk."""
+    app = create_app("lane", settings)
+
+    @app.agent(app.topic(source.name, schema=ChunkSchema()))
+    async def agent(stream: Any) -> None:
+        async def worked_on(chunk: Chunk) -> None:
+            if asyncio.iscoroutine(result := work(chunk)):
+                await result
+
+        await work_through(stream, worked_on)
+
+    return app
+
+
+def forgetful(settings: Settings, source: Source, work: Callable[[Chunk], Any]) -> faust.App:
+    """The same, but a chunk is finished only where `work` says so: the next is begun all the same."""
     app = create_app("lane", settings)
 
     @app.agent(app.topic(source.name, schema=ChunkSchema()))
     async def agent(stream: Any) -> None:
         async for event in stream.noack().events():
-            if work(event.value) is not False:
+            if event.value.begin() and work(event.value):
                 event.value.finish()
                 event.ack()
 
     return app
+
+
+@pytest.fixture(autouse=True)
+def brief_revokes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "REVOKE_BUDGET_S", 2.0)
 
 
 def test_every_record_once_and_in_order_and_the_end_is_committed(settings: Settings) -> None:
@@ -133,36 +141,31 @@ def test_transactions_are_taken_as_they_ended(settings: Settings) -> None:
     assert source.committed(settings.group("lane")) == ranges[-1][1]
 
 
-def test_nothing_is_committed_over_an_unacknowledged_chunk(settings: Settings) -> None:
+def test_nothing_is_committed_over_an_unfinished_chunk(settings: Settings) -> None:
     """Stock Faust commits over the first message of a partition when the second is acknowledged."""
     source = Source(settings)
-    source.publish(3 * MAX_CHUNK_RECORDS)
+    source.publish(2 * MAX_CHUNK_RECORDS)
     sizes: list[int] = []
 
     def work(chunk: Chunk) -> bool:
         sizes.append(len(chunk.records))
         return len(sizes) > 1
 
-    app = lane(settings, source, work)
-    app.conf.stream_wait_empty = False
-    asyncio.run(run_until(app, lambda: sum(sizes) == 3 * MAX_CHUNK_RECORDS))
-    assert len(sizes) > 1
+    asyncio.run(run_until(forgetful(settings, source, work), lambda: len(sizes) > 1))
     assert source.committed(settings.group("lane")) == 0
 
 
-def test_what_was_not_acknowledged_is_delivered_again(settings: Settings) -> None:
+def test_what_was_not_finished_is_delivered_again(settings: Settings) -> None:
     source = Source(settings)
     source.publish(2_000)
     first: list[int] = []
     again: list[int] = []
 
-    def fail(chunk: Chunk) -> bool:
+    def forget(chunk: Chunk) -> bool:
         first.extend(record.offset for record in chunk.records)
         return False
 
-    app = lane(settings, source, fail)
-    app.conf.stream_wait_empty = False
-    asyncio.run(run_until(app, lambda: len(first) > 0))
+    asyncio.run(run_until(forgetful(settings, source, forget), lambda: len(first) > 0))
     asyncio.run(
         run_until(
             lane(settings, source, lambda chunk: again.extend(record.offset for record in chunk.records)),
@@ -170,6 +173,113 @@ def test_what_was_not_acknowledged_is_delivered_again(settings: Settings) -> Non
         )
     )
     assert again == list(range(2_000))
+
+
+def test_what_faust_empties_out_of_its_queues_comes_again_in_order(settings: Settings) -> None:
+    """Faust may resume the flow twice in one generation, and each time throws away what waits in its queues."""
+    source = Source(settings)
+    source.publish(40_000)
+    seen: list[int] = []
+
+    async def work(chunk: Chunk) -> None:
+        seen.extend(record.offset for record in chunk.records)
+        if len(seen) in (5_000, 15_000):
+            await asyncio.sleep(0.3)  # others wait in the queue
+            app.flow_control.resume()
+            app.consumer.resume_flow()
+
+    app = lane(settings, source, work)
+    asyncio.run(run_until(app, lambda: len(seen) >= 40_000 and source.committed(settings.group("lane")) == 40_000))
+    assert sorted(set(seen)) == list(range(40_000))
+    steps = [later - earlier for earlier, later in pairwise(seen)]
+    assert all(step == 1 or step <= 0 for step in steps)  # never forward over something
+
+
+def test_memory_is_bounded_by_bytes(settings: Settings) -> None:
+    source = Source(settings)
+    producer = Producer(settings.kafka.client())
+    for _ in range(30):
+        producer.produce(source.name, b"x" * 900_000)
+    producer.flush(30)
+    sizes: list[int] = []
+    in_flight: list[int] = []
+
+    async def work(chunk: Chunk) -> None:
+        sizes.append(chunk.size_bytes)
+        await asyncio.sleep(0.05)
+        in_flight.append(sum(not chunk.is_finished for chunk in app.consumer._progress[TP(source.name, 0)]._chunks))
+
+    app = lane(settings, source, work)
+    asyncio.run(run_until(app, lambda: sum(sizes) == 30 * 900_000))
+    assert max(sizes) < MAX_CHUNK_BYTES + 250 * 900_000
+    assert len(sizes) > 1
+    assert max(in_flight) <= 2
+
+
+def test_a_revoke_waits_no_longer_than_its_budget_and_commits_nothing_past_it(settings: Settings) -> None:
+    source = Source(settings, partitions=2)
+    source.publish(1_000)
+    begun: list[Chunk] = []
+    seen: list[int] = []
+
+    async def hang(chunk: Chunk) -> None:
+        begun.append(chunk)
+        while True:  # as in an outage
+            await asyncio.sleep(0.1)
+            chunk.require_current()
+
+    async def scenario() -> None:
+        stuck = lane(settings, source, hang)
+        await stuck.start()
+        async with asyncio.timeout(TIMEOUT_S):
+            while not begun:
+                await asyncio.sleep(0.05)
+        other = lane(settings, source, lambda chunk: seen.extend(int(value or b"") for value in chunk.values))
+        await other.start()
+        async with asyncio.timeout(TIMEOUT_S):
+            while not begun[0].is_abandoned or not seen:
+                await asyncio.sleep(0.05)
+        await stuck.stop()
+        async with asyncio.timeout(TIMEOUT_S):
+            while sorted(set(seen)) != list(range(1_000)):
+                await asyncio.sleep(0.05)
+        await other.stop()
+
+    asyncio.run(scenario())
+    assert source.committed(settings.group("lane")) == 1_000
+
+
+def test_records_that_retention_removed_stop_the_worker(settings: Settings) -> None:
+    source = Source(settings)
+    source.publish(100)
+    commit(settings, source, 40)
+    admin = AdminClient(settings.kafka.client())
+    admin.delete_records([TopicPartition(source.name, 0, 60)])[TopicPartition(source.name, 0)].result()
+    app = lane(settings, source, lambda chunk: None)
+    asyncio.run(run_until(app, lambda: False))
+    assert isinstance(app.crash_reason, RecordsGone)
+    assert "[40, 60)" in str(app.crash_reason)
+    assert source.committed(settings.group("lane")) == 40
+
+
+def commit(settings: Settings, source: Source, offset: int) -> None:
+    consumer = PlainConsumer({**settings.kafka.client(), "group.id": settings.group("lane")})
+    consumer.commit(offsets=[TopicPartition(source.name, 0, offset)], asynchronous=False)
+    consumer.close()
+
+
+def test_a_header_that_is_not_utf8_does_not_stop_the_lane(settings: Settings) -> None:
+    source = Source(settings)
+    producer = Producer(settings.kafka.client())
+    for number in range(2_000):
+        headers = [(UNREADABLE, b"x")] if number in (700, 1_200) else [("name", b"x")]
+        producer.produce(source.name, str(number).encode(), key=b"k", headers=headers)
+    assert producer.flush(30) == 0
+    seen: list[int] = []
+    app = lane(settings, source, lambda chunk: seen.extend(int(value or b"") for value in chunk.values))
+    asyncio.run(run_until(app, lambda: len(seen) >= 2_000))
+    assert seen == list(range(2_000))
+    assert source.committed(settings.group("lane")) == 2_000
 
 
 def test_an_agent_that_raises_stops_the_worker_uncommitted(settings: Settings) -> None:
