@@ -1,64 +1,84 @@
 """The shape in which facts travel between a role and its store.
 
-A fact is (tenant, id, digest of its content). Facts are stored by id, never appended and never overwritten,
-so that storing one twice changes nothing and the order of arrival does not matter. Of several contents under
-one id the one that counts is the greatest by (source version, ingest time, digest).
+A fact is a tenant's id with a content, which includes when it arrived. Facts are sets: storing one twice changes
+nothing, and the order of arrival does not matter. Of several contents under one id the one that counts is the
+greatest by (source version, ingest time, content).
+
+Facts lie in buckets of event time, `Retention.bucket_s` seconds long, so that they can be found by an identifier
+and a window, and forgotten together.
 """
 
-from collections.abc import Sequence
-from hashlib import blake2b
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Fact", "HeldConversion", "HeldFact", "digest", "identifier"]
+__all__ = ["ConversionFact", "Held", "HeldContent", "HeldConversion", "HeldTouchpoints", "TouchpointFacts"]
+
+#: A tenant and an identifier in it.
+Identifier = tuple[str, str]
 
 
-class Fact(NamedTuple):
-    """A touchpoint or a conversion on its way into the store.
+class TouchpointFacts(NamedTuple):
+    """Touchpoints of one tenant and bucket on their way into the store.
 
-    identifiers: what it can be asked by, from `identifier`; it is stored under every one of them.
-    content: opaque to the store.
+    identifiers, contents: side by side; a content is there once for each identifier it can be asked by.
+    conversion_buckets: in which buckets conversions lie that these may concern.
     expires_at_s: seconds since the epoch.
     """
 
     account_id: str
+    bucket: int
+    expires_at_s: int
+    conversion_buckets: Sequence[int]
+    identifiers: Sequence[str]
+    contents: Sequence[bytes]
+
+
+class ConversionFact(NamedTuple):
+    """A conversion on its way into the store.
+
+    identifiers: what it can be asked by; each leads to it.
+    touchpoint_buckets: in which buckets touchpoints lie that it may have.
+    expires_at_s, bucket_expires_at_s: of the conversion, and of the bucket in which identifiers lead to it.
+    """
+
+    account_id: str
     id: str
-    digest: bytes
     content: bytes
     identifiers: Sequence[str]
+    bucket: int
+    touchpoint_buckets: Sequence[int]
     expires_at_s: int
+    bucket_expires_at_s: int
 
 
-class HeldFact(NamedTuple):
-    """One content held under an id."""
+class HeldContent(NamedTuple):
+    """One content of a conversion, and by what it asks for touchpoints."""
 
-    id: str
-    digest: bytes
+    identifiers: Sequence[str]
     content: bytes
 
 
 class HeldConversion(NamedTuple):
-    """All that is held for a conversion, read at one moment.
-
-    facts_held: the number of contents and touchpoints read. It only grows, so that of two readings the one
-    with more facts is the later one, and two with the same number are the same.
-    """
+    """All contents held of a conversion."""
 
     account_id: str
     conversion_id: str
-    contents: Sequence[HeldFact]
-    touchpoints: Sequence[HeldFact]
-    facts_held: int
+    contents: Sequence[HeldContent]
 
 
-def digest(message: bytes) -> bytes:
-    """Eight bytes that stand for the content of a message."""
-    return blake2b(message, digest_size=8).digest()
+class HeldTouchpoints(NamedTuple):
+    """What is held under one identifier.
 
-
-def identifier(account_id: str, kind: str, value: str) -> str:
-    """An identifier inside its tenant. The length in front keeps two tenants' identifiers apart.
-
-    >>> identifier("acme", "v", "visitor-1")
-    '4:acme:v:visitor-1'
+    contents: in no order.
+    overfull: the buckets that hold more than identifies anybody. Their contents are not there.
     """
-    return f"{len(account_id)}:{account_id}:{kind}:{value}"
+
+    contents: Sequence[bytes]
+    overfull: Collection[int] = ()
+
+
+class Held(NamedTuple):
+    """Conversions and the touchpoints of their identifiers, read at one moment after everything was stored."""
+
+    conversions: Sequence[HeldConversion]
+    touchpoints: Mapping[Identifier, HeldTouchpoints]

@@ -142,6 +142,11 @@ class AttributionSettings(_Section):
     lateness_d: int = Field(
         21, ge=1, description="The slowest record, the longest outage and the oldest replay, together."
     )
+    match_on: list[Literal["visitor_id", "click_id"]] = Field(
+        ["visitor_id", "click_id"],
+        min_length=1,
+        description="What a conversion finds its clicks by; each costs the state a copy of every click.",
+    )
 
 
 class LoaderSettings(_Section):

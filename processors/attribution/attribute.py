@@ -10,22 +10,25 @@ import pyarrow as pa
 
 from processors.attribution.credit import MODELS, split_micros
 from processors.attribution.facts import (
-    ChosenConversion,
+    ConversionContent,
     Retention,
     Touchpoint,
     choose_conversion,
     choose_touchpoints,
+    read_contents,
     read_touchpoints,
 )
 from schemas.definitions import arrow_schema, definition
-from schemas.facts import HeldConversion
+from schemas.facts import Held, HeldConversion
 
-__all__ = ["Origin", "Pending", "assemble", "concerned"]
+__all__ = ["Origin", "Pending", "arrived_conversions", "assemble", "conversions_of_clicks"]
 
 MODEL_VERSION = "rules-1"
 #: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
 #: nothing. The bound also keeps every result below what its topic takes.
 MAX_TOUCHPOINTS = 500
+#: What a bucket with more touchpoints than identify anybody counts for: more than any that has fewer.
+OVERFULL_FACTS = 1_000_000
 SCHEMA = arrow_schema(definition("attributed-conversions").text)
 
 
@@ -41,50 +44,111 @@ class Origin:
 class Pending(NamedTuple):
     """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it."""
 
-    conversion: ChosenConversion
+    conversion: ConversionContent
     touchpoints: Sequence[Touchpoint]
     lookback_s: int
     facts_held: int
     offset: int
 
 
-def concerned(
-    held: Sequence[HeldConversion],
-    retention: Retention,
-    *,
-    conversions: Mapping[tuple[str, str], int] | None = None,
-    clicks: Mapping[tuple[str, str], int] | None = None,
-) -> list[Pending]:
-    """The conversions whose result the arrived records may change.
+Ids = Mapping[tuple[str, str], int]
 
-    `conversions`: offsets of arrived conversions by (account, conversion_id).
-    `clicks`: offsets of arrived clicks by (account, click_id). A click outside the window of a conversion changes
-    nothing, nor does one that is too late for it: by then other facts of the window may have expired, and the
-    conversion is frozen.
+
+def arrived_conversions(held: Held, offsets: Ids, retention: Retention) -> list[Pending]:
+    """What is to be attributed for conversions that arrived, with their offsets by (account, conversion_id)."""
+    evidence = _Evidence(held, retention)
+    return [
+        evidence.pending(conversion, offsets[conversion.account_id, conversion.conversion_id])
+        for conversion in held.conversions
+    ]
+
+
+def conversions_of_clicks(held: Held, offsets: Ids, retention: Retention) -> list[Pending]:
+    """The conversions whose result clicks that arrived may change; their offsets by (account, click_id).
+
+    A click outside the window of a conversion changes nothing, nor does one that is too late for it: by then other
+    facts of the window may have expired, and the conversion is frozen.
     """
-    pending = []
-    for item in held:
-        conversion = choose_conversion(item.contents)
-        lookback_s = retention.lookback_of(item.account_id)
-        window = range(conversion.event_ms - lookback_s * 1000, conversion.event_ms + 1)
-        # Too late is too late whenever it is read, or the result would depend on what was read first.
-        contents = [
-            touch
-            for touch in read_touchpoints(item.touchpoints)
-            if not retention.is_late(conversion.event_ms, touch.ingest_ms)
-        ]
-        causes = [(conversions or {}).get((item.account_id, item.conversion_id), -1)]
+    evidence = _Evidence(held, retention)
+    found = []
+    for conversion in held.conversions:
         # A content inside the window counts as a cause even where a later one has moved the click out of it.
-        if clicks:
-            inside_window = (touch for touch in contents if touch.event_ms in window)
-            causes += [clicks.get((item.account_id, touch.click_id), -1) for touch in inside_window]
-        if max(causes) >= 0:
-            chosen = choose_touchpoints(contents)
-            inside = [touch for touch in chosen if touch.event_ms in window and conversion.is_of(touch)]
-            if len(inside) > MAX_TOUCHPOINTS:
-                inside = []
-            pending.append(Pending(conversion, inside, lookback_s, item.facts_held, max(causes)))
-    return pending
+        causes = [offsets.get((conversion.account_id, touch.click_id), -1) for touch in evidence.inside(conversion)]
+        if (cause := max(causes, default=-1)) >= 0:
+            found.append(evidence.pending(conversion, cause))
+    return found
+
+
+class _Evidence:
+    """What is held, read once for all conversions that share it."""
+
+    def __init__(self, held: Held, retention: Retention) -> None:
+        self._held = held.touchpoints
+        self._retention = retention
+        contents = list({content for item in held.touchpoints.values() for content in item.contents})
+        self._touchpoints = dict(zip(contents, read_touchpoints(contents), strict=True))
+
+    def inside(self, conversion: HeldConversion) -> list[Touchpoint]:
+        """The contents of touchpoints in a conversion's window that are not too late for it."""
+        case = _Case(conversion, self._retention)
+        return [touch for touch in self._in_time(case) if touch.event_ms in case.window]
+
+    def pending(self, conversion: HeldConversion, offset: int) -> Pending:
+        """What there is to attribute the conversion with."""
+        case = _Case(conversion, self._retention)
+        counting = choose_touchpoints(self._in_time(case))
+        inside = [touch for touch in counting if touch.event_ms in case.window and case.chosen.is_of(touch)]
+        used = inside if len(inside) <= MAX_TOUCHPOINTS else []
+        facts_held = len(case.contents) + len(self._of(case)) + len(self._overfull(case)) * OVERFULL_FACTS
+        return Pending(case.chosen, used, case.lookback_s, facts_held, offset)
+
+    def _in_time(self, case: "_Case") -> list[Touchpoint]:
+        # Too late is too late whenever it is read, or the result would depend on what was read first.
+        return [touch for touch in self._of(case) if not self._retention.is_late(case.chosen.event_ms, touch.ingest_ms)]
+
+    def _of(self, case: "_Case") -> list[Touchpoint]:
+        """The contents of touchpoints that any content asks for; none under an identifier that says nothing.
+
+        They only become more until the conversion is frozen. Others may have been read along for other conversions.
+        """
+        silent = {identifier for identifier, _ in self._overfull(case)}
+        found = {
+            content: None
+            for identifier in case.identifiers
+            if identifier not in silent and identifier in self._held
+            for content in self._held[identifier].contents
+        }
+        touchpoints = (self._touchpoints[content] for content in found)
+        return [touch for touch in touchpoints if self._retention.bucket_of(touch.event_ms) in case.buckets]
+
+    def _overfull(self, case: "_Case") -> list[tuple[tuple[str, str], int]]:
+        """Identifiers and buckets, of those the conversion asks, that hold more than identifies anybody."""
+        return [
+            (identifier, bucket)
+            for identifier in case.identifiers
+            if identifier in self._held
+            for bucket in self._held[identifier].overfull
+            if bucket in case.buckets
+        ]
+
+
+class _Case:
+    """One conversion: its contents, the one that counts, and where its touchpoints may lie."""
+
+    def __init__(self, conversion: HeldConversion, retention: Retention) -> None:
+        self.contents = read_contents(conversion.contents)
+        self.chosen = choose_conversion(self.contents, retention)
+        self.lookback_s = retention.lookback_of(conversion.account_id)
+        self.window = range(self.chosen.event_ms - self.lookback_s * 1000, self.chosen.event_ms + 1)
+        #: Of all contents together, so that a correction never takes anything away.
+        self.buckets = {
+            bucket
+            for content in self.contents
+            for bucket in retention.touchpoint_buckets(conversion.account_id, content.event_ms)
+        }
+        self.identifiers = {
+            (conversion.account_id, name) for content in conversion.contents for name in content.identifiers
+        }
 
 
 def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin) -> pa.RecordBatch:

@@ -1,10 +1,11 @@
 """Clicks and conversions as facts: what is stored of them, under which identifiers, for how long.
 
-A message that comes again, byte for byte, is the same fact and keeps the ingest time of its first arrival. So a
-source that takes a correction back raises `source_version`: sending the first message once more changes nothing.
+What is stored of a click is the touchpoint: an Avro record of what attribution needs, with the ingest time. Of a
+conversion the whole message is stored, which forwarding needs.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,21 +13,30 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyruhvro
 
-from schemas.facts import Fact, HeldFact, digest, identifier
+from schemas.facts import ConversionFact, HeldContent, TouchpointFacts
 
 __all__ = [
-    "ChosenConversion",
+    "IDENTIFIERS",
+    "ConversionContent",
     "Retention",
     "Touchpoint",
     "choose_conversion",
     "choose_touchpoints",
     "click_facts",
     "conversion_facts",
+    "read_contents",
     "read_touchpoints",
 ]
 
-VISITOR, CLICK = "v", "k"
+Times = npt.NDArray[np.int64]
+#: Fields a conversion may be matched by, and what stands in front of their values in the store.
+IDENTIFIERS: Mapping[str, str] = {"visitor_id": "v", "click_id": "k"}
+WEEK_S = 7 * 86_400
+#: By how many buckets a correction may move a click away from where conversions look for it, and still be seen.
+MARGIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +45,13 @@ class Retention:
 
     lookback_s: by account, with a default; seconds.
     lateness_s: what the slowest record may be late, with the longest outage and the age of a replay; seconds.
+    bucket_s: event time that is held, found and forgotten together; seconds. Fixed for the life of a state.
     """
 
     default_lookback_s: int
     lateness_s: int
     lookback_s: Mapping[str, int] = field(default_factory=dict)
+    bucket_s: int = WEEK_S
 
     def lookback_of(self, account_id: str) -> int:
         """The account's lookback window, seconds."""
@@ -52,18 +64,35 @@ class Retention:
         """
         return max(event_ms // 1000 + self.lookback_of(account_id), ingest_ms // 1000) + self.lateness_s
 
+    def bucket_expires_at_s(self, account_id: str, bucket: int, newest_ingest_ms: int) -> int:
+        """When nothing can ask for any fact of a bucket any more, seconds since the epoch."""
+        return self.expires_at_s(account_id, (bucket + 1 + MARGIN) * self.bucket_s * 1000, newest_ingest_ms)
+
+    def bucket_of(self, event_ms: int) -> int:
+        """The bucket an event time lies in."""
+        return event_ms // (self.bucket_s * 1000)
+
+    def touchpoint_buckets(self, account_id: str, event_ms: int) -> range:
+        """In which buckets touchpoints lie that a conversion at this time has to know of."""
+        earliest_ms = event_ms - self.lookback_of(account_id) * 1000
+        return range(self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(event_ms) + MARGIN + 1)
+
+    def conversion_buckets(self, account_id: str, earliest_ms: int, latest_ms: int) -> range:
+        """In which buckets conversions lie that have to know of clicks between these times."""
+        latest_ms += self.lookback_of(account_id) * 1000
+        return range(self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(latest_ms) + MARGIN + 2)
+
     def is_late(self, event_ms: int, ingest_ms: int) -> bool:
         """Whether facts in the window of a conversion of that event time may have expired at the ingest time."""
         return ingest_ms > event_ms + self.lateness_s * 1000
 
 
 class Touchpoint(NamedTuple):
-    """What attribution needs of one content of a click."""
+    """What attribution needs of one content of a click. `content` is that content as it is stored."""
 
     click_id: str
     source_version: int
     ingest_ms: int
-    digest: bytes
     event_ms: int
     visitor_id: str | None
     interaction: str
@@ -74,21 +103,28 @@ class Touchpoint(NamedTuple):
     ad_id: str | None
     creative_id: str | None
     fbclid: str | None
+    content: bytes
 
     @property
     def order(self) -> tuple[int, int, bytes]:
         """Of the contents of one click_id the greatest counts."""
-        return self.source_version, self.ingest_ms, self.digest
+        return self.source_version, self.ingest_ms, self.content
 
 
-class ChosenConversion(NamedTuple):
-    """The content of a conversion that counts: the message as it was published, and when it arrived."""
+class ConversionContent(NamedTuple):
+    """One content of a conversion: the message as it was published, and when it arrived."""
 
+    source_version: int
     ingest_ms: int
     event_ms: int
     visitor_id: str | None
     click_id: str | None
     message: bytes
+
+    @property
+    def order(self) -> tuple[int, int, bytes]:
+        """Of the contents of one conversion_id the greatest counts."""
+        return self.source_version, self.ingest_ms, self.message
 
     def is_of(self, touchpoint: Touchpoint) -> bool:
         """Whether the touchpoint is the same person's, as far as this content knows: an earlier one may have erred."""
@@ -97,80 +133,112 @@ class ChosenConversion(NamedTuple):
         return bool(self.visitor_id) and touchpoint.visitor_id == self.visitor_id
 
 
-#: Columns of a click that its stored content holds after version and times, in the order of Touchpoint.
-CONTENT = (
-    "visitor_id",
-    "interaction",
-    "channel",
-    "ad_account_id",
-    "campaign_id",
-    "adset_id",
-    "ad_id",
-    "creative_id",
-    "fbclid",
+#: Avro type of each column that is stored of a click, in the order of Touchpoint. Part of the state's version: what
+#: is changed here cannot read what is held.
+STORED_TYPES: Mapping[str, str | list[str]] = {
+    "click_id": "string",
+    "source_version": "long",
+    "ingest_ms": "long",
+    "event_ms": "long",
+    "visitor_id": ["null", "string"],
+    "interaction": "string",
+    "channel": ["null", "string"],
+    "ad_account_id": ["null", "string"],
+    "campaign_id": ["null", "string"],
+    "adset_id": ["null", "string"],
+    "ad_id": ["null", "string"],
+    "creative_id": ["null", "string"],
+    "fbclid": ["null", "string"],
+}
+STORED = json.dumps(
+    {
+        "type": "record",
+        "name": "Touchpoint",
+        "fields": [{"name": name, "type": avro} for name, avro in STORED_TYPES.items()],
+    }
 )
 
 
 def click_facts(
-    clicks: pa.RecordBatch, messages: Sequence[bytes], ingest_ms: npt.NDArray[np.int64], retention: Retention
-) -> list[Fact]:
-    """One fact a click. `messages` and `ingest_ms` have a row each for the rows of `clicks`."""
-    pack = msgpack.Packer().pack
-    event_ms = _times(clicks, "event_time")
+    clicks: pa.RecordBatch, ingest_ms: Times, retention: Retention, match_on: Iterable[str] = IDENTIFIERS
+) -> list[TouchpointFacts]:
+    """The touchpoints of a batch, by tenant and bucket. `ingest_ms` has shape (clicks.num_rows,).
+
+    `match_on` are fields of IDENTIFIERS: those a conversion may be matched by.
+    """
+    event_ms = clicks.column("event_time").cast(pa.int64()).to_numpy()
+    contents = _stored(clicks, ingest_ms)
+    columns = {IDENTIFIERS[name]: clicks.column(name) for name in match_on}
     facts = []
-    for account, click_id, version, event, ingest, message, content in zip(
-        clicks.column("account_id").to_pylist(),
-        clicks.column("click_id").to_pylist(),
-        clicks.column("source_version").to_pylist(),
-        event_ms,
-        ingest_ms.tolist(),
-        messages,
-        zip(*(clicks.column(name).to_pylist() for name in CONTENT), strict=True),
-        strict=True,
-    ):
-        packed = pack((version, ingest, event, *content))
-        identifiers = _identifiers(account, content[0], click_id)
-        expires_at_s = retention.expires_at_s(account, event, ingest)
-        facts.append(Fact(account, click_id, digest(message), packed, identifiers, expires_at_s))
+    for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
+        identifiers: list[str] = []
+        asked: list[bytes] = []
+        for kind, column in columns.items():
+            values, of_rows = _identifiers(kind, column.take(rows)), contents.take(rows).to_pylist()
+            identifiers += [value for value in values if value]
+            asked += [content for value, content in zip(values, of_rows, strict=True) if value]
+        times = event_ms[rows]
+        facts.append(
+            TouchpointFacts(
+                account_id,
+                bucket,
+                retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
+                list(retention.conversion_buckets(account_id, int(times.min()), int(times.max()))),
+                identifiers,
+                asked,
+            )
+        )
     return facts
 
 
 def conversion_facts(
     conversions: pa.RecordBatch,
     messages: Sequence[bytes],
-    ingest_ms: npt.NDArray[np.int64],
+    ingest_ms: Times,
     retention: Retention,
-) -> list[Fact]:
-    """One fact a conversion, holding the whole message. Rows as in `click_facts`."""
+    match_on: Iterable[str] = IDENTIFIERS,
+) -> list[ConversionFact]:
+    """One fact a conversion, holding the whole message. All have a row for each of `conversions`."""
     facts = []
-    for account, conversion_id, version, event, ingest, message, visitor_id, click_id in zip(
+    kinds = [IDENTIFIERS[name] for name in match_on]
+    columns = [conversions.column(name).to_pylist() for name in match_on]
+    for account, conversion_id, version, event, ingest, message, visitor_id, click_id, *values in zip(
         conversions.column("account_id").to_pylist(),
         conversions.column("conversion_id").to_pylist(),
         conversions.column("source_version").to_pylist(),
-        _times(conversions, "event_time"),
+        conversions.column("event_time").cast(pa.int64()).to_pylist(),
         ingest_ms.tolist(),
         messages,
         conversions.column("visitor_id").to_pylist(),
         conversions.column("click_id").to_pylist(),
+        *columns,
         strict=True,
     ):
-        packed = msgpack.packb((version, ingest, event, visitor_id, click_id, message))
-        identifiers = _identifiers(account, visitor_id, click_id)
-        expires_at_s = retention.expires_at_s(account, event, ingest)
-        facts.append(Fact(account, conversion_id, digest(message), packed, identifiers, expires_at_s))
+        bucket = retention.bucket_of(event)
+        facts.append(
+            ConversionFact(
+                account,
+                conversion_id,
+                msgpack.packb((version, ingest, event, visitor_id, click_id, message)),
+                [kind + value for kind, value in zip(kinds, values, strict=True) if value],
+                bucket,
+                list(retention.touchpoint_buckets(account, event)),
+                retention.expires_at_s(account, event, ingest),
+                retention.bucket_expires_at_s(account, bucket, ingest),
+            )
+        )
     return facts
 
 
-def read_touchpoints(held: Sequence[HeldFact]) -> list[Touchpoint]:
-    """Every content held, in no order; a click_id with several contents is there several times."""
-    touchpoints = []
-    for fact in held:
-        version, ingest_ms, *content = msgpack.unpackb(fact.content)
-        touchpoints.append(Touchpoint(fact.id, version, ingest_ms, fact.digest, *content))
-    return touchpoints
+def read_touchpoints(contents: Sequence[bytes]) -> list[Touchpoint]:
+    """Of each content the touchpoint, in the same order."""
+    if not contents:
+        return []
+    columns = [column.to_pylist() for column in pyruhvro.deserialize_array(list(contents), STORED).columns]
+    return [Touchpoint(*values) for values in zip(*columns, contents, strict=True)]
 
 
-def choose_touchpoints(touchpoints: Sequence[Touchpoint]) -> list[Touchpoint]:
+def choose_touchpoints(touchpoints: Iterable[Touchpoint]) -> list[Touchpoint]:
     """The touchpoints that count, one a click_id, oldest first, click_id deciding between equals."""
     chosen: dict[str, Touchpoint] = {}
     for touchpoint in touchpoints:
@@ -180,18 +248,47 @@ def choose_touchpoints(touchpoints: Sequence[Touchpoint]) -> list[Touchpoint]:
     return sorted(chosen.values(), key=lambda touchpoint: (touchpoint.event_ms, touchpoint.click_id))
 
 
-def choose_conversion(held: Sequence[HeldFact]) -> ChosenConversion:
-    """The content of a conversion that counts."""
-    contents = [(fact.digest, *msgpack.unpackb(fact.content)) for fact in held]
-    _, _, *content = max(contents, key=lambda content: (content[1], content[2], content[0]))
-    return ChosenConversion(*content)
+def read_contents(contents: Sequence[HeldContent]) -> list[ConversionContent]:
+    """Of each content of a conversion what it says, in the same order."""
+    return [ConversionContent(*msgpack.unpackb(held.content)) for held in contents]
 
 
-def _identifiers(account_id: str, visitor_id: str | None, click_id: str | None) -> list[str]:
-    pairs = ((VISITOR, visitor_id), (CLICK, click_id))
-    return [identifier(account_id, kind, value) for kind, value in pairs if value]
+def choose_conversion(contents: Sequence[ConversionContent], retention: Retention) -> ConversionContent:
+    """The content of a conversion that counts. A correction that comes too late for what was known then does not."""
+    by_arrival = sorted(contents, key=lambda content: (content.ingest_ms, content.order))
+    chosen = by_arrival[0]
+    for content in by_arrival[1:]:
+        if not retention.is_late(chosen.event_ms, content.ingest_ms):
+            chosen = max(chosen, content, key=lambda content: content.order)
+    return chosen
 
 
-def _times(batch: pa.RecordBatch, name: str) -> list[int]:
-    times: list[int] = batch.column(name).cast(pa.int64()).to_pylist()
-    return times
+def _stored(clicks: pa.RecordBatch, ingest_ms: Times) -> pa.Array:
+    """The stored content of each click, binary."""
+    given = {"ingest_ms": pa.array(ingest_ms), "event_ms": clicks.column("event_time").cast(pa.int64())}
+    columns = [given[name] if name in given else clicks.column(name) for name in STORED_TYPES]
+    batch = pa.RecordBatch.from_arrays(columns, list(STORED_TYPES))
+    [contents] = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else [pa.array([], pa.binary())]
+    return contents
+
+
+def _identifiers(kind: str, column: pa.Array) -> list[str | None]:
+    """The identifiers of a column, None where it has no value."""
+    given = pc.if_else(pc.equal(pc.binary_length(column), 0), pa.scalar(None, pa.string()), column)
+    identifiers: list[str | None] = pc.binary_join_element_wise(kind, given, "").to_pylist()
+    return identifiers
+
+
+def _groups(accounts: pa.Array, buckets: Times) -> Iterator[tuple[str, int, Times]]:
+    """Tenant, bucket and rows, for each pair there is."""
+    encoded = accounts.dictionary_encode()
+    codes = encoded.indices.to_numpy().astype(np.int64)
+    if not len(codes):
+        return
+    first, width = int(buckets.min()), int(buckets.max()) - int(buckets.min()) + 1
+    keys = codes * width + (buckets - first)
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order[0]] - 1))
+    for rows in np.split(order, starts[1:]):
+        key = int(keys[rows[0]])
+        yield encoded.dictionary[key // width].as_py(), first + key % width, rows

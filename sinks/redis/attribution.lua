@@ -1,15 +1,16 @@
--- Shared by both scripts of attribution_store.py, which put their own part after it.
+-- Shared by both scripts of attribution_store.py, after fence.lua and before their own part.
 --
--- KEYS[1]  prefix of every key: 'sl:1:{s0}:<namespace>'
--- ARGV[1]  msgpack: the facts to store, see each script
--- Keys     <prefix>t:<identifier>    hash: id and digest -> content, of the touchpoints
---          <prefix>c:<identifier>    set: references of the conversions
---          <prefix>k:<reference>     hash: digest -> msgpack {identifiers, content}, of a conversion
--- Returns  for each conversion concerned {reference, contents, touchpoints, facts held}, the middle two as
---          HGETALL gives them.
-local prefix = KEYS[1]
-local facts = cmsgpack.unpack(ARGV[1])
-local call = redis.call
+-- A bucket is a hash of a tenant and a span of event time; what is held for an identifier is one field of it, a
+-- list of entries, each with its length (2 bytes) in front. Writing many fields is one command, which costs the
+-- server a third of a key for each identifier, and an expiry is set for the bucket.
+--
+-- Keys     <prefix>t:<tenant>:<bucket>   identifier -> contents of touchpoints
+--          <prefix>c:<tenant>:<bucket>   identifier -> ids of conversions
+--          <prefix>k:<tenant>:<id>       set: msgpack {identifiers, touchpoint buckets, content} of a conversion
+-- A tenant is written with its length in front, so that no two keys are the same.
+local MANY = '\0\0' -- stands for more entries than identify anybody; it is never taken back
+local SLICE = 2000 -- of the arguments that fit Lua's stack
+local SHORTEST_ENTRY = 3
 
 local function keep_until(key, expires_at)
     -- NX for a key without an expiry, which GT would leave alone: to GT, none counts as infinite.
@@ -18,36 +19,112 @@ local function keep_until(key, expires_at)
     end
 end
 
-local function held(reference)
-    local contents = call('HGETALL', prefix .. 'k:' .. reference)
-    local count, touchpoints, seen = #contents / 2, {}, {}
-    for i = 2, #contents, 2 do
-        local stored = cmsgpack.unpack(contents[i])
-        for _, identifier in ipairs(stored[1]) do
-            if not seen[identifier] then
-                seen[identifier] = true
-                local found = call('HGETALL', prefix .. 't:' .. identifier)
-                count = count + #found / 2
-                for j = 1, #found do
-                    touchpoints[#touchpoints + 1] = found[j]
-                end
-            end
+local function entries(list)
+    local position = 1
+    return function()
+        if position < #list then
+            local length = struct.unpack('>I2', list, position)
+            position = position + 2 + length
+            return string.sub(list, position - length, position - 1)
         end
     end
-    return {reference, contents, touchpoints, count}
 end
 
-local function members_of_any(keys)
-    -- In few calls, since most keys are not there; the arguments of one have to fit Lua's stack.
-    local members, seen = {}, {}
-    for start = 1, #keys, 1000 do
-        local last = math.min(start + 999, #keys)
-        for _, member in ipairs(call('SUNION', unpack(keys, start, last))) do
-            if not seen[member] then
-                seen[member] = true
-                members[#members + 1] = member
+local function holds(list, entry)
+    for other in entries(list) do
+        if other == entry then
+            return true
+        end
+    end
+    return false
+end
+
+local function with_entry(list, entry, limit)
+    -- The list with the entry in it. Nothing is searched for but where the bytes are there at all.
+    if list == MANY then
+        return list
+    end
+    local framed = struct.pack('>I2', #entry) .. entry
+    if string.find(list, framed, 1, true) and holds(list, entry) then
+        return list
+    end
+    if #list >= limit * SHORTEST_ENTRY then
+        local count = 0
+        for _ in entries(list) do
+            count = count + 1
+        end
+        if count >= limit then
+            return MANY
+        end
+    end
+    return list .. framed
+end
+
+local function add_entries(key, expires_at, limit, identifiers, contents)
+    local lists, changed = {}, {}
+    for start = 1, #identifiers, SLICE do
+        local stop = math.min(start + SLICE - 1, #identifiers)
+        local found = call('HMGET', key, unpack(identifiers, start, stop))
+        for i = start, stop do
+            lists[identifiers[i]] = found[i - start + 1] or ''
+        end
+    end
+    for i, identifier in ipairs(identifiers) do
+        local before = lists[identifier]
+        local after = with_entry(before, contents[i], limit)
+        if after ~= before then
+            lists[identifier], changed[identifier] = after, true
+        end
+    end
+    local arguments, count = {}, 0
+    for identifier in pairs(changed) do
+        arguments[count + 1], arguments[count + 2] = identifier, lists[identifier]
+        count = count + 2
+    end
+    for start = 1, count, 2 * SLICE do
+        call('HSET', key, unpack(arguments, start, math.min(start + 2 * SLICE - 1, count)))
+    end
+    if count > 0 then
+        keep_until(key, expires_at)
+    end
+end
+
+-- What is returned: {conversions, touchpoints}, where conversions is a flat list of tenant, id and contents, and
+-- touchpoints one of tenant, identifier, bucket and list, each once.
+local conversions, touchpoints = {}, {}
+local read, asked = {}, {}
+
+local function read_touchpoints(tenant, identifier, bucket)
+    local name = tenant .. bucket .. ':' .. identifier
+    if not asked[name] then
+        asked[name] = true
+        local list = call('HGET', prefix .. 't:' .. tenant .. ':' .. bucket, identifier)
+        if list then
+            local n = #touchpoints
+            touchpoints[n + 1], touchpoints[n + 2] = tenant, identifier
+            touchpoints[n + 3], touchpoints[n + 4] = bucket, list
+        end
+    end
+end
+
+local function read_conversion(tenant, id)
+    local key = prefix .. 'k:' .. tenant .. ':' .. id
+    if read[key] then
+        return
+    end
+    read[key] = true
+    local contents = call('SMEMBERS', key)
+    if #contents == 0 then
+        return -- it expired, perhaps on arrival
+    end
+    for _, content in ipairs(contents) do
+        local identifiers, buckets = unpack(cmsgpack.unpack(content))
+        for _, identifier in ipairs(identifiers) do
+            for _, bucket in ipairs(buckets) do
+                read_touchpoints(tenant, identifier, bucket)
             end
         end
     end
-    return members
+    local n = #conversions
+    conversions[n + 1], conversions[n + 2], conversions[n + 3] = tenant, id, contents
 end

@@ -1,43 +1,35 @@
 """Touchpoints and conversions in Redis, under every identifier they can be asked by.
 
-Guarantee (delivery.md, rule 2, facts): storing is idempotent, and storing and reading are one script, so that
-of a click and its conversion, wherever each is worked on, the one stored second is read together with the
-first. What is read of a conversion only grows until it expires.
+Guarantee (delivery.md, rules 2 (facts), 3 and 8): storing is idempotent, moves the partition's fence in the same
+script and refuses a gap. Storing comes before reading, so that of a click and its conversion, wherever each is
+worked on, the one stored second is read together with the first.
 
 At 100 times today's load one Redis core is the limit of a shard (docs/scaling.md); more shards then.
 """
 
+import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from importlib.resources import files
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgpack
-from redis import exceptions
-from redis.asyncio import Redis
 
-from schemas.facts import Fact, HeldConversion, HeldFact
-from sinks.errors import Refused, Unavailable
+from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
+from schemas.spans import Span
+from sinks.redis.connection import RedisConnection, packed
+from sinks.redis.fences import Fences
 
-__all__ = ["AttributionStore"]
+__all__ = ["MAX_ENTRIES", "ROLE", "AttributionStore"]
 
-#: A script blocks the server while it runs: 2,000 clicks are about 16 ms.
-FACTS_A_SCRIPT = 2_000
-DIGEST_BYTES = 8
-#: A server that cannot serve now but will: redis-py knows some by their class, others only by their first word.
-PASSING = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.OutOfMemoryError,
-    exceptions.ReadOnlyError,
-    exceptions.TryAgainError,
-    exceptions.ClusterDownError,
-)
-PASSING_WORDS = ("BUSY", "MISCONF", "NOREPLICAS")
-#: A wrong password, or one that may not do what is asked. The first is a ConnectionError to redis-py.
-FORBIDDEN = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+ROLE = "attribution"
+#: A script blocks the server while it runs: so many identifiers are about 15 ms.
+ENTRIES_A_SCRIPT = 2_000
+#: More touchpoints of one identifier in one bucket are not a person's: a broken tag gave many the same id, which
+#: therefore says nothing. It also bounds what is read for a conversion.
+MAX_ENTRIES = 500
+MANY = b"\x00\x00"
+KEYS_A_SCAN = 1_000
 
 
 class AttributionStore:
@@ -45,119 +37,148 @@ class AttributionStore:
 
     def __init__(self, url: str, *, namespace: str = "", shards: int = 1) -> None:
         """`url` is redis://user:password@host:port/db. `shards` is fixed for the life of a deployment."""
-        self._redis: Redis = Redis.from_url(url, socket_timeout=30, socket_connect_timeout=5)
-        self._namespace = namespace
-        self._shards = shards
-        self._store_touchpoints = self._redis.register_script(_script("store_touchpoints.lua"))
-        self._store_conversions = self._redis.register_script(_script("store_conversions.lua"))
+        self._redis = RedisConnection(url)
+        self._prefixes = [f"sl:1:{{s{shard}}}:{namespace}" for shard in range(shards)]
+        self.fences = Fences(self._redis, self._prefixes, ROLE)
+        self._store_touchpoints = self._redis.script("fence.lua", "attribution.lua", "store_touchpoints.lua")
+        self._store_conversions = self._redis.script("fence.lua", "attribution.lua", "store_conversions.lua")
 
-    async def add_touchpoints(self, facts: Sequence[Fact]) -> list[HeldConversion]:
-        """Store clicks. Returns the conversions known under their identifiers. Raises Unavailable, Refused."""
-        return await self._run(self._store_touchpoints, facts, _touchpoint_rows)
+    async def add_touchpoints(self, span: Span, facts: Sequence[TouchpointFacts], *, is_end: bool = True) -> Held:
+        """Store clicks of a span. Returns the conversions known under their identifiers.
 
-    async def add_conversions(self, facts: Sequence[Fact]) -> list[HeldConversion]:
-        """Store conversions. Returns each of them once with all that is held. Raises Unavailable, Refused."""
-        return await self._run(self._store_conversions, facts, _conversion_rows)
+        `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
+        """
+        return await self._run(self._store_touchpoints, span, facts, _touchpoint_parts, is_end)
+
+    async def add_conversions(self, span: Span, facts: Sequence[ConversionFact], *, is_end: bool = True) -> Held:
+        """Store conversions of a span. Returns each of them once, but for what expired on arrival.
+
+        `is_end` and errors as above.
+        """
+        return await self._run(self._store_conversions, span, facts, _conversion_parts, is_end)
+
+    async def wipe(self) -> int:
+        """Forget everything, fences first. Returns how many keys there were. Raises Unavailable, Refused."""
+        redis, count = self._redis, 0
+        for prefix in self._prefixes:
+            await redis.ask(redis.client.delete(f"{prefix}f:{ROLE}"))
+            cursor = -1
+            while cursor:
+                cursor, keys = await redis.ask(
+                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tck]:*", KEYS_A_SCAN)
+                )
+                count += await redis.ask(redis.client.unlink(*keys)) if keys else 0
+        return count
 
     async def ping(self) -> None:
         """Raises Unavailable where Redis does not answer, Refused where it does not let us in."""
-        try:
-            await self._redis.ping()
-        except exceptions.RedisError as error:
-            raise _translated(error) from error
+        await self._redis.ask(self._redis.client.ping())
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._redis.close()
 
-    async def _run(self, script: Any, facts: Sequence[Fact], to_rows: Any) -> list[HeldConversion]:
-        # A conversion that several scripts of a batch concern is read in each; the last reading is the fullest.
-        held: dict[bytes, HeldConversion] = {}
-        for prefix, part in self._parts(facts):
-            packed = _for_lua(to_rows(part))
-            try:
-                found = await script(keys=[prefix], args=[packed])
-            except exceptions.RedisError as error:
-                raise _translated(error) from error
-            held |= {item[0]: _held_conversion(item) for item in found}
-        return list(held.values())
-
-    def _parts(self, facts: Sequence[Fact]) -> Iterator[tuple[str, Sequence[Fact]]]:
-        by_prefix: defaultdict[str, list[Fact]] = defaultdict(list)
+    async def _run(self, script: Any, span: Span, facts: Sequence[Any], to_parts: Any, is_end: bool) -> Held:
+        by_shard: defaultdict[str, list[Any]] = defaultdict(list)
         for fact in facts:
-            by_prefix[self._prefix(fact.account_id)].append(fact)
-        for prefix, group in by_prefix.items():
-            for start in range(0, len(group), FACTS_A_SCRIPT):
-                yield prefix, group[start : start + FACTS_A_SCRIPT]
+            by_shard[self._prefix(fact.account_id)].append(fact)
+        answers = []
+        for prefix in self._prefixes:  # every shard, for each keeps a fence
+            parts = list(to_parts(by_shard[prefix])) or [[]]
+            for number, part in enumerate(parts, 1):
+                payload = (MAX_ENTRIES, part)
+                is_last = is_end and number == len(parts)
+                answers.append(await self.fences.run(script, prefix, span, payload, is_end=is_last))
+        return _held(answers)
 
     def _prefix(self, account_id: str) -> str:
         """All keys of a tenant carry the hash tag of its shard, so that a script finds them on one server."""
-        shard = zlib.crc32(account_id.encode()) % self._shards
-        return f"sl:1:{{s{shard}}}:{self._namespace}"
+        return self._prefixes[zlib.crc32(account_id.encode()) % len(self._prefixes)]
 
 
-def _script(name: str) -> str:
-    folder = files("sinks.redis")
-    return (folder / "attribution.lua").read_text() + (folder / name).read_text()
+def _escaped(prefix: str) -> str:
+    """For a pattern of SCAN."""
+    return prefix.replace("\\", r"\\").replace("*", r"\*").replace("?", r"\?").replace("[", r"\[")
 
 
-def _touchpoint_rows(facts: Sequence[Fact]) -> list[Any]:
-    """A flat list, by identifier: a visitor's clicks are one key."""
-    by_identifier: dict[str, list[Any]] = {}
+def _tenant(account_id: str) -> str:
+    """With its length in front, which keeps the keys of two tenants apart."""
+    return f"{len(account_id)}:{account_id}"
+
+
+def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[list[Any]]:
+    """Arguments of scripts of bounded length."""
+    part: list[Any] = []
+    room = ENTRIES_A_SCRIPT
     for fact in facts:
-        field = fact.id.encode() + fact.digest
-        for identifier in fact.identifiers:
-            row = by_identifier.get(identifier)
-            if row is None:
-                by_identifier[identifier] = [identifier, fact.expires_at_s, 1, field, fact.content]
-            else:
-                row[1] = max(row[1], fact.expires_at_s)
-                row[2] += 1
-                row += (field, fact.content)
-    return list(chain.from_iterable(by_identifier.values()))
+        start = 0
+        while start < len(fact.identifiers):
+            stop = start + room
+            identifiers, contents = fact.identifiers[start:stop], fact.contents[start:stop]
+            buckets = fact.conversion_buckets
+            part.append((_tenant(fact.account_id), fact.bucket, fact.expires_at_s, buckets, identifiers, contents))
+            start, room = stop, room - len(identifiers)
+            if room == 0:
+                yield part
+                part, room = [], ENTRIES_A_SCRIPT
+    if part:
+        yield part
 
 
-def _conversion_rows(facts: Sequence[Fact]) -> list[Any]:
-    return [
-        (
-            msgpack.packb((fact.account_id, fact.id)),
-            fact.digest,
-            _for_lua((fact.identifiers, fact.content)),
-            fact.expires_at_s,
-            fact.identifiers,
-        )
-        for fact in facts
-    ]
+def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[list[Any]]:
+    for start in range(0, len(facts), ENTRIES_A_SCRIPT):
+        yield [
+            (
+                _tenant(fact.account_id),
+                fact.id,
+                packed((fact.identifiers, fact.touchpoint_buckets, fact.content)),
+                fact.expires_at_s,
+                fact.bucket,
+                fact.bucket_expires_at_s,
+                fact.identifiers,
+            )
+            for fact in facts[start : start + ENTRIES_A_SCRIPT]
+        ]
 
 
-def _for_lua(value: Any) -> bytes:
-    """The server's cmsgpack does not know msgpack's type for bytes: all strings are of the older, raw type."""
-    packed: bytes = msgpack.packb(value, use_bin_type=False)
-    return packed
+def _held(answers: Sequence[Any]) -> Held:
+    # What several scripts of a chunk have read is there several times; the last reading is the fullest.
+    conversions: dict[tuple[bytes, bytes], HeldConversion] = {}
+    by_bucket: dict[tuple[bytes, bytes, int], bytes] = {}
+    for found, touchpoints in answers:
+        for tenant, conversion_id, contents in zip(*_columns(found, 3), strict=True):
+            conversions[tenant, conversion_id] = HeldConversion(
+                _account_id(tenant), conversion_id.decode(), [_content(content) for content in contents]
+            )
+        for tenant, identifier, bucket, entries in zip(*_columns(touchpoints, 4), strict=True):
+            by_bucket[tenant, identifier, bucket] = entries
+    lists: defaultdict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
+    for (tenant, identifier, bucket), entries in by_bucket.items():
+        lists[_account_id(tenant), identifier.decode()][bucket] = entries
+    return Held(list(conversions.values()), {key: _touchpoints(found) for key, found in lists.items()})
 
 
-def _held_conversion(item: Sequence[Any]) -> HeldConversion:
-    reference, contents, touchpoints, facts_held = item
-    account_id, conversion_id = msgpack.unpackb(reference)
-    return HeldConversion(
-        account_id,
-        conversion_id,
-        [
-            HeldFact(conversion_id, digest, msgpack.unpackb(stored, raw=True)[1])
-            for digest, stored in zip(contents[::2], contents[1::2], strict=True)
-        ],
-        [
-            HeldFact(field[:-DIGEST_BYTES].decode(), field[-DIGEST_BYTES:], content)
-            for field, content in zip(touchpoints[::2], touchpoints[1::2], strict=True)
-        ],
-        facts_held,
-    )
+def _columns(flat: Sequence[Any], width: int) -> list[Sequence[Any]]:
+    return [flat[column::width] for column in range(width)]
 
 
-def _translated(error: exceptions.RedisError) -> Exception:
-    """An outage as Unavailable, a closed door as Refused; anything else is a defect and stays what it is."""
-    if isinstance(error, FORBIDDEN):
-        return Refused(f"Redis does not let us in: {error}")
-    if isinstance(error, PASSING) or str(error).startswith(PASSING_WORDS):
-        return Unavailable(f"Redis cannot serve now: {error}")
-    return error
+def _account_id(tenant: bytes) -> str:
+    return tenant.partition(b":")[2].decode()
+
+
+def _content(stored: bytes) -> HeldContent:
+    identifiers, _, content = msgpack.unpackb(stored, raw=True)
+    return HeldContent([identifier.decode() for identifier in identifiers], content)
+
+
+def _touchpoints(lists: Mapping[int, bytes]) -> HeldTouchpoints:
+    contents = [entry for entries in lists.values() if entries != MANY for entry in _entries(entries)]
+    return HeldTouchpoints(contents, [bucket for bucket, entries in lists.items() if entries == MANY])
+
+
+def _entries(entries: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(entries):
+        (length,) = struct.unpack_from(">H", entries, position)
+        position += 2 + length
+        yield entries[position - length : position]

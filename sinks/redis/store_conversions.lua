@@ -1,22 +1,18 @@
--- ARGV[1]  {{reference, digest, msgpack {identifiers, content}, expires at (s), identifiers}, ...}
-local result, concerned = {}, {}
+-- ARGV[2]  {limit of entries, {{tenant, id, content, expires at (s), bucket, when that expires (s), identifiers}, ...}}
+local limit, facts = unpack(cmsgpack.unpack(ARGV[2]))
 for _, fact in ipairs(facts) do
-    local reference, digest, stored, expires_at = fact[1], fact[2], fact[3], fact[4]
-    local key = prefix .. 'k:' .. reference
-    if redis.call('HSETNX', key, digest, stored) == 1 then
+    local tenant, id, content, expires_at, bucket, bucket_expires_at, identifiers = unpack(fact)
+    local key, ids = prefix .. 'k:' .. tenant .. ':' .. id, {}
+    if call('SADD', key, content) == 1 then
         keep_until(key, expires_at)
     end
-    for _, identifier in ipairs(fact[5]) do
-        local known_by = prefix .. 'c:' .. identifier
-        redis.call('SADD', known_by, reference)
-        keep_until(known_by, expires_at)
+    for i in ipairs(identifiers) do
+        ids[i] = id
     end
-    concerned[reference] = true
+    add_entries(prefix .. 'c:' .. tenant .. ':' .. bucket, bucket_expires_at, limit, identifiers, ids)
 end
-for reference in pairs(concerned) do
-    local found = held(reference)
-    if #found[2] > 0 then -- else it expired on arrival
-        result[#result + 1] = found
-    end
+move_fence()
+for _, fact in ipairs(facts) do
+    read_conversion(fact[1], fact[2])
 end
-return result
+return {conversions, touchpoints}

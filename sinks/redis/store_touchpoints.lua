@@ -1,23 +1,26 @@
--- ARGV[1]  {identifier, expires at (s), count, id and digest, content, ..., identifier, ...}: a flat list, which is
---          unpacked faster than a nested one
-local result, asked = {}, {}
-local position = 1
-while position <= #facts do
-    local identifier, expires_at, count = facts[position], facts[position + 1], facts[position + 2]
-    local key, stored = prefix .. 't:' .. identifier, 0
-    for i = position + 3, position + 2 * count + 1, 2 do
-        stored = stored + call('HSETNX', key, facts[i], facts[i + 1])
-    end
-    if stored > 0 then
-        keep_until(key, expires_at)
-    end
-    asked[#asked + 1] = prefix .. 'c:' .. identifier
-    position = position + 3 + 2 * count
+-- ARGV[2]  {limit of entries, {{tenant, bucket, expires at (s), buckets of conversions, identifiers, contents}, ...}}
+local limit, groups = unpack(cmsgpack.unpack(ARGV[2]))
+for _, group in ipairs(groups) do
+    local tenant, bucket, expires_at, _, identifiers, contents = unpack(group)
+    add_entries(prefix .. 't:' .. tenant .. ':' .. bucket, expires_at, limit, identifiers, contents)
 end
-for _, reference in ipairs(members_of_any(asked)) do
-    local found = held(reference)
-    if #found[2] > 0 then
-        result[#result + 1] = found
+move_fence()
+for _, group in ipairs(groups) do
+    local tenant, _, _, conversion_buckets, identifiers = unpack(group)
+    for _, bucket in ipairs(conversion_buckets) do
+        local key = prefix .. 'c:' .. tenant .. ':' .. bucket
+        if call('EXISTS', key) == 1 then
+            for start = 1, #identifiers, SLICE do
+                local stop = math.min(start + SLICE - 1, #identifiers)
+                for _, list in pairs(call('HMGET', key, unpack(identifiers, start, stop))) do
+                    if list and list ~= MANY then
+                        for id in entries(list) do
+                            read_conversion(tenant, id)
+                        end
+                    end
+                end
+            end
+        end
     end
 end
-return result
+return {conversions, touchpoints}

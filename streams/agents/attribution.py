@@ -3,33 +3,41 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import faust
 import numpy as np
 import pyarrow as pa
+from faust.types import TP
 
-from processors.attribution.attribute import Origin, Pending, assemble, concerned
-from processors.attribution.facts import Retention, click_facts, conversion_facts
+from processors.attribution.attribute import (
+    Origin,
+    Pending,
+    arrived_conversions,
+    assemble,
+    conversions_of_clicks,
+)
+from processors.attribution.facts import click_facts, conversion_facts
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
-from schemas.facts import Fact
+from schemas.facts import Held
+from schemas.spans import Partition, Span
 from schemas.topics import topics
 from sinks.dead_letters import DeadLetters, RawRecord
-from sinks.redis.attribution_store import AttributionStore
+from sinks.redis.attribution_store import ROLE, AttributionStore
+from sinks.redis.fences import StateBehind, StateLost
 from streams.admin import registry, require_same_topics, topic_ids
-from streams.app import ChunkSchema, create_app, work_through
+from streams.app import App, ChunkSchema, create_app, work_through
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
 from streams.settings import Settings
-from streams.transport.chunk import Chunk
+from streams.starting_points import LOST, start_of_facts
+from streams.transport.chunk import Abandoned, Chunk
 
-__all__ = ["ROLE", "Attribution", "create_attribution_app"]
+__all__ = ["ROLE", "SOURCES", "Attribution", "attribution_store", "create_attribution_app"]
 
-ROLE = "attribution"
 SOURCES = ("clicks", "conversions")
 OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
@@ -38,40 +46,46 @@ TOPIC_CHECK_S = 30.0
 log = logging.getLogger(__name__)
 
 
+def attribution_store(settings: Settings) -> AttributionStore:
+    """The state of the role in this deployment."""
+    section = settings.redis
+    return AttributionStore(section.url.get_secret_value(), namespace=settings.namespace, shards=section.shards)
+
+
 class Attribution:
     """What the agents of this role do with a chunk.
 
     1. Decode; what cannot be decoded goes to the dead letters.
-    2. Store the facts, and read in the same script what is held for the conversions they concern.
+    2. Store the facts and move the fence, and read in the same script what is held for the conversions they concern.
     3. Compute the attributed conversions.
     4. Publish them and the dead letters, and flush: Kafka has acknowledged them all.
     5. Only then the agent finishes the chunk, which lets its end be committed.
 
     Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
-    with the same version, of which consumers keep one.
+    with the same version, of which consumers keep one. Where Redis has forgotten its last second, all partitions
+    begin again behind their fences; where it has forgotten everything, the role stops.
 
-    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 4, 8, 12.
+    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3, 4, 8, 12.
     """
 
-    def __init__(self, settings: Settings, metrics: RoleMetrics) -> None:
+    def __init__(self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None]) -> None:
+        """`rewind` begins all partitions anew, where `starting_points` says."""
         names = topics(settings.namespace)
         self._metrics = metrics
+        self._rewind = rewind
         self._topics = names
         self._kafka = settings.kafka.client()
         self._group = settings.group(ROLE)
         self._patience = Patience(metrics)
         self._registry = registry(settings)
-        self._retention: Retention = settings.retention()
+        self._retention = settings.retention()
+        self._match_on = settings.attribution.match_on
         producer = {**settings.kafka.client(), "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
         self._publisher = Publisher(producer, self._registry, prefix=settings.namespace, bounds=None)
         # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
         self._emitting = asyncio.Lock()
         self._dead_letters = DeadLetters(self._publisher, ROLE)
-        self._store = AttributionStore(
-            settings.redis.url.get_secret_value(),
-            namespace=settings.namespace,
-            shards=settings.redis.shards,
-        )
+        self._store = attribution_store(settings)
         self._decoders = {
             contract: Decoder(names[contract], self._registry, settings.event_time_bounds(contract))
             for contract in SOURCES
@@ -80,22 +94,42 @@ class Attribution:
         self._held_decoder = Decoder(names["conversions"], self._registry)
         self._topic_ids = topic_ids(self._kafka, [names[contract].name for contract in SOURCES])
 
+    async def starting_points(
+        self, committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]
+    ) -> Mapping[TP, int]:
+        """Where each partition begins. Raises StateLost."""
+        partitions = {tp: Partition(self._topic_ids[tp.topic], tp.partition) for tp in committed}
+        fences = self._store.fences
+        found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
+        starts = {}
+        for tp, commit in committed.items():
+            start = start_of_facts(found[partitions[tp]], commit, log_starts[tp])
+            if start is LOST:
+                raise StateLost(ROLE)
+            starts[tp] = start
+        new = {partitions[tp]: start for tp, start in starts.items() if found[partitions[tp]] is None}
+        await self._patience.wait_for("fences", lambda: fences.begin(new))
+        return starts
+
     async def on_clicks(self, chunk: Chunk) -> None:
         """Work on a chunk of clicks; when it returns, the chunk may be finished."""
-        decoded, messages, ingest_ms = await self._decode("clicks", chunk)
-        facts = click_facts(decoded.batch, messages, ingest_ms, self._retention)
-        held = await self._timed(chunk, "store", lambda: self._store.add_touchpoints(facts))
-        pending = concerned(held, self._retention, clicks=_offsets(chunk, decoded, facts))
+        decoded, ingest_ms = await self._decode("clicks", chunk)
+        facts = click_facts(decoded.batch, ingest_ms, self._retention, self._match_on)
+        held = await self._stored(chunk, lambda: self._store.add_touchpoints(self._span(chunk), facts))
+        pending: list[Pending] = []
+        if held.conversions:
+            pending = conversions_of_clicks(held, _offsets(chunk, decoded, "click_id"), self._retention)
         await self._emit("clicks", chunk, decoded.bad, await self._attribute(chunk, pending))
 
     async def on_conversions(self, chunk: Chunk) -> None:
         """Work on a chunk of conversions; when it returns, the chunk may be finished."""
-        decoded, messages, ingest_ms = await self._decode("conversions", chunk)
-        facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention)
-        held = await self._timed(chunk, "store", lambda: self._store.add_conversions(facts))
-        arrived = _offsets(chunk, decoded, facts)
-        self._metrics.discarded.labels("conversions", "expired").inc(len(arrived) - len(held))
-        pending = concerned(held, self._retention, conversions=arrived)
+        decoded, ingest_ms = await self._decode("conversions", chunk)
+        messages = [chunk.values[row] or b"" for row in decoded.rows.tolist()]
+        facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention, self._match_on)
+        held = await self._stored(chunk, lambda: self._store.add_conversions(self._span(chunk), facts))
+        arrived = _offsets(chunk, decoded, "conversion_id")
+        self._metrics.discarded.labels("conversions", "expired").inc(len(arrived) - len(held.conversions))
+        pending = arrived_conversions(held, arrived, self._retention)
         await self._emit("conversions", chunk, decoded.bad, await self._attribute(chunk, pending))
 
     async def require_same_topics(self) -> None:
@@ -106,22 +140,32 @@ class Attribution:
 
         await self._patience.wait_for("topics", check)
 
-    async def _decode(
-        self, contract: str, chunk: Chunk
-    ) -> tuple[Decoded, Sequence[bytes], "np.ndarray[Any, np.dtype[np.int64]]"]:
-        """The good records of a chunk, their messages and ingest times, a row each."""
-        records = chunk.records
+    async def _decode(self, contract: str, chunk: Chunk) -> tuple[Decoded, "np.ndarray[Any, np.dtype[np.int64]]"]:
+        """The good records of a chunk and their ingest times, a row each."""
         values = chunk.values
-        times = np.fromiter((record.timestamp for record in records), np.int64, len(records))
+        times = np.fromiter((record.timestamp for record in chunk.records), np.int64, len(values))
         decoder = self._decoders[contract]
 
         async def decode() -> Decoded:
             return await asyncio.to_thread(decoder.decode, values, times)
 
         decoded = await self._timed(chunk, "decode", decode)
-        self._metrics.observe_received(contract, chunk.partition, len(records), records[-1].timestamp)
+        self._metrics.observe_received(contract, chunk.partition, len(values), int(times[-1]))
         self._metrics.observe_decoded(self._topics[contract], chunk.partition, decoded, times)
-        return decoded, [values[row] for row in decoded.rows.tolist()], times[decoded.rows]
+        return decoded, times[decoded.rows]
+
+    def _span(self, chunk: Chunk) -> Span:
+        return Span(Partition(self._topic_ids[chunk.topic], chunk.partition), chunk.start, chunk.end)
+
+    async def _stored(self, chunk: Chunk, step: Any) -> Held:
+        try:
+            held: Held = await self._timed(chunk, "store", step)
+        except StateBehind as behind:
+            if not chunk.is_abandoned:
+                log.warning("%s; all partitions begin again behind what it holds", behind)
+                self._rewind()
+            raise Abandoned(str(behind)) from behind
+        return held
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
         """The attributed conversions of what is pending, None where nothing is."""
@@ -181,18 +225,19 @@ class Attribution:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
 
-def _offsets(chunk: Chunk, decoded: Decoded, facts: Sequence[Fact]) -> dict[tuple[str, str], int]:
-    """The newest offset of each fact that arrived, by (account, id)."""
+def _offsets(chunk: Chunk, decoded: Decoded, id_field: str) -> dict[tuple[str, str], int]:
+    """The newest offset of each id that arrived, by (account, id)."""
+    accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", id_field))
     offsets = (chunk.records[row].offset for row in decoded.rows.tolist())
-    return {(fact.account_id, fact.id): offset for fact, offset in zip(facts, offsets, strict=True)}
+    return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
 
 
-def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.App:
+def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> App:
     """The role as a Faust app."""
-    app = create_app(ROLE, settings)
     names = topics(settings.namespace)
     contracts = {names[contract].name: contract for contract in SOURCES}
-    role = Attribution(settings, metrics)
+    role = Attribution(settings, metrics, rewind=lambda: app.consumer.rewind())
+    app = create_app(ROLE, settings, role.starting_points)
 
     def source(contract: str) -> Any:
         return app.topic(names[contract].name, schema=ChunkSchema())
@@ -210,7 +255,7 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> faust.Ap
         await role.require_same_topics()
 
     @app.timer(LAG_INTERVAL_S)
-    async def observe_lag() -> None:
+    async def observe_progress() -> None:
         # By the clock, so that the lag of a partition nothing comes from any more is seen to grow.
         metrics.lag.clear()  # of partitions that are somebody else's now
         for (topic, partition), lag in app.consumer.lags().items():

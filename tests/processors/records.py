@@ -1,6 +1,7 @@
 """Clicks and conversions as the attribution role meets them: decoded from messages, with ingest times."""
 
 import io
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,12 +9,12 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from processors.attribution.attribute import Origin, assemble, concerned
+from processors.attribution.attribute import Origin, arrived_conversions, assemble, conversions_of_clicks
 from processors.attribution.facts import Retention, click_facts, conversion_facts
 from schemas import wire
 from schemas.codec import Decoder
 from schemas.definitions import definition, parse
-from schemas.facts import Fact, HeldConversion, HeldFact
+from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
 from schemas.topics import TOPICS
 
 SCHEMA_ID = 1
@@ -59,22 +60,22 @@ def decode(topic: str, messages: Sequence[bytes]) -> pa.RecordBatch:
     return decoded.batch
 
 
-def facts_of(topic: str, records: Sequence[Record], retention: Retention) -> list[Fact]:
+def facts_of(topic: str, records: Sequence[Record], retention: Retention) -> list[Any]:
     messages = [record.message for record in records]
     times = np.array([record.ingest_ms for record in records], np.int64)
-    to_facts = click_facts if topic == "clicks" else conversion_facts
-    return to_facts(decode(topic, messages), messages, times, retention)
-
-
-def attribute(
-    topic: str, records: Sequence[Record], facts: Sequence[Fact], held: Sequence[HeldConversion], retention: Retention
-) -> list[dict[str, Any]]:
-    """What a worker emits for these records, of which the store answered `held`."""
-    arrived = {(fact.account_id, fact.id): record.offset for fact, record in zip(facts, records, strict=True)}
+    batch = decode(topic, messages)
     if topic == "clicks":
-        pending = concerned(held, retention, clicks=arrived)
-    else:
-        pending = concerned(held, retention, conversions=arrived)
+        return list(click_facts(batch, times, retention))
+    return list(conversion_facts(batch, messages, times, retention))
+
+
+def attribute(topic: str, records: Sequence[Record], held: Held, retention: Retention) -> list[dict[str, Any]]:
+    """What a worker emits for these records, of which the store answered `held`."""
+    batch = decode(topic, [record.message for record in records])
+    id_field = "click_id" if topic == "clicks" else "conversion_id"
+    ids = zip(batch.column("account_id").to_pylist(), batch.column(id_field).to_pylist(), strict=True)
+    offsets = dict(zip(ids, (record.offset for record in records), strict=True))
+    pending = (conversions_of_clicks if topic == "clicks" else arrived_conversions)(held, offsets, retention)
     if not pending:
         return []
     batch = decode("conversions", [item.conversion.message for item in pending])
@@ -93,37 +94,45 @@ def attribute_at_once(
     for topic, records in (("clicks", clicks), ("conversions", conversions)):
         arrived = [Record(row, ingest_ms, message(topic, fields)) for row, fields in enumerate(records)]
         if arrived:
-            facts = facts_of(topic, arrived, retention)
-            held = store.add_touchpoints(facts) if topic == "clicks" else store.add_conversions(facts)
-            rows = attribute(topic, arrived, facts, held, retention)
+            rows = attribute(topic, arrived, store.add(topic, facts_of(topic, arrived, retention)), retention)
     return {row["conversion_id"]: row for row in rows}
 
 
 class MemoryStore:
-    """What schemas.facts says of a store, and no more: facts by id under every identifier, never forgotten."""
+    """What schemas.facts says of a store, and no more: sets under every identifier, never forgotten."""
 
     def __init__(self) -> None:
-        self._touchpoints: dict[tuple[str, str, bytes], Fact] = {}
-        self._conversions: dict[tuple[str, str], dict[bytes, Fact]] = {}
+        self._touchpoints: defaultdict[tuple[str, str, int], set[bytes]] = defaultdict(set)
+        self._conversions: defaultdict[tuple[str, str], dict[bytes, ConversionFact]] = defaultdict(dict)
 
-    def add_touchpoints(self, facts: Sequence[Fact]) -> list[HeldConversion]:
+    def add(self, topic: str, facts: Sequence[Any]) -> Held:
+        return self.add_touchpoints(facts) if topic == "clicks" else self.add_conversions(facts)
+
+    def add_touchpoints(self, facts: Sequence[TouchpointFacts]) -> Held:
+        asked = set()
         for fact in facts:
-            self._touchpoints.setdefault((fact.account_id, fact.id, fact.digest), fact)
-        asked = {identifier for fact in facts for identifier in fact.identifiers}
-        return [
-            self._held(account_id, conversion_id)
-            for (account_id, conversion_id), contents in self._conversions.items()
-            if any(asked.intersection(fact.identifiers) for fact in contents.values())
-        ]
+            for identifier, content in zip(fact.identifiers, fact.contents, strict=True):
+                self._touchpoints[fact.account_id, identifier, fact.bucket].add(content)
+                asked |= {(fact.account_id, identifier, bucket) for bucket in fact.conversion_buckets}
+        return self._held(
+            key
+            for key, contents in self._conversions.items()
+            if any((key[0], name, fact.bucket) in asked for fact in contents.values() for name in fact.identifiers)
+        )
 
-    def add_conversions(self, facts: Sequence[Fact]) -> list[HeldConversion]:
+    def add_conversions(self, facts: Sequence[ConversionFact]) -> Held:
         for fact in facts:
-            self._conversions.setdefault((fact.account_id, fact.id), {}).setdefault(fact.digest, fact)
-        return [self._held(*key) for key in dict.fromkeys((fact.account_id, fact.id) for fact in facts)]
+            self._conversions[fact.account_id, fact.id][fact.content] = fact
+        return self._held(dict.fromkeys((fact.account_id, fact.id) for fact in facts))
 
-    def _held(self, account_id: str, conversion_id: str) -> HeldConversion:
-        contents = self._conversions[account_id, conversion_id].values()
-        asked = {identifier for fact in contents for identifier in fact.identifiers}
-        touchpoints = [fact for fact in self._touchpoints.values() if asked.intersection(fact.identifiers)]
-        held = [[HeldFact(f.id, f.digest, f.content) for f in group] for group in (contents, touchpoints)]
-        return HeldConversion(account_id, conversion_id, held[0], held[1], len(held[0]) + len(held[1]))
+    def _held(self, keys: Iterable[tuple[str, str]]) -> Held:
+        conversions, touchpoints = [], defaultdict(set)
+        for account, conversion_id in keys:
+            contents = list(self._conversions[account, conversion_id].values())
+            held = [HeldContent(fact.identifiers, fact.content) for fact in contents]
+            conversions.append(HeldConversion(account, conversion_id, held))
+            for fact in contents:
+                for name in fact.identifiers:
+                    for bucket in fact.touchpoint_buckets:
+                        touchpoints[account, name] |= self._touchpoints[account, name, bucket]
+        return Held(conversions, {key: HeldTouchpoints(list(found)) for key, found in touchpoints.items()})

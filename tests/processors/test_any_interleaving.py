@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
 from processors.attribution.facts import Retention
-from schemas.facts import digest
+from schemas.spans import Partition as LogPartition
+from schemas.spans import Span
 from sinks.redis.attribution_store import AttributionStore
 from tests.processors.records import ORIGIN, REQUIRED, Record, attribute, facts_of, message
 
 LOOKBACK_S, LATENESS_S = 100, 60
-RETENTION = Retention(LOOKBACK_S, LATENESS_S)
+#: Buckets so small that windows reach over several.
+RETENTION = Retention(LOOKBACK_S, LATENESS_S, bucket_s=40)
 #: Event times are multiples of this, so that edges of windows are hit.
 STEP_MS = LOOKBACK_S * 1000 // 4
 PARTITIONS = 2
@@ -99,16 +101,22 @@ def partitioned(published: Sequence[Published]) -> dict[Partition, list[Record]]
     return dict(topics)
 
 
-async def work(store: AttributionStore, topic: str, records: Sequence[Record]) -> Rows:
+async def work(store: AttributionStore, partition: Partition, records: Sequence[Record], span: Span) -> Rows:
+    topic, _ = partition
     facts = facts_of(topic, records, RETENTION)
-    held = await (store.add_touchpoints if topic == "clicks" else store.add_conversions)(facts)
-    return attribute(topic, records, facts, held, RETENTION)
+    held = await (store.add_touchpoints if topic == "clicks" else store.add_conversions)(span, facts)
+    return attribute(topic, records, held, RETENTION)
+
+
+def span_of(partition: Partition, start: int, end: int) -> Span:
+    return Span(LogPartition(*partition), start, end)
 
 
 async def in_pieces(store: AttributionStore, logs: dict[Partition, list[Record]], steps: Sequence[Any]) -> Rows:
     """As several workers do it that die now and then; who does a step makes no difference to the store."""
     emitted: Rows = []
     committed = dict.fromkeys(logs, 0)
+    await store.fences.begin({LogPartition(*partition): 0 for partition in logs})
     rest = [(number, len(log), "acknowledged") for number, log in enumerate(logs.values())]
     for number, size, outcome in [*steps, *rest]:
         partition = list(logs)[number % len(logs)]
@@ -116,7 +124,7 @@ async def in_pieces(store: AttributionStore, logs: dict[Partition, list[Record]]
         records = logs[partition][begin : begin + size]
         if not records:
             continue
-        rows = await work(store, partition[0], records)
+        rows = await work(store, partition, records, span_of(partition, begin, begin + len(records)))
         if outcome != "stored only":
             emitted += rows
         if outcome == "acknowledged":
@@ -126,9 +134,11 @@ async def in_pieces(store: AttributionStore, logs: dict[Partition, list[Record]]
 
 
 async def at_once(store: AttributionStore, logs: dict[Partition, list[Record]]) -> Rows:
+    rows: Rows = []
     for topic in ("clicks", "conversions"):
         records = [record for (name, _), log in logs.items() if name == topic for record in log]
-        rows = await work(store, topic, records) if records else []
+        await store.fences.begin({LogPartition(topic, 0): 0})
+        rows = await work(store, (topic, 0), records, span_of((topic, 0), 0, len(records))) if records else []
     return rows
 
 
@@ -153,22 +163,27 @@ def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple
     """(click_id, channel) of each conversion's touchpoints, straight from the definition."""
     contents: dict[tuple[Any, ...], Any] = {}
     for topic, fields, ingest_ms in published:
-        body = digest(message(topic, fields))
+        body = message(topic, fields)
         own_id = fields["click_id" if topic == "clicks" else "conversion_id"]
         order = (fields["source_version"], ingest_ms, body)
-        contents.setdefault((topic, fields["account_id"], own_id, body), (order, fields))
+        contents[topic, fields["account_id"], own_id, ingest_ms, body] = (order, fields)
     found = {}
     conversions = sorted((key, value) for key, value in contents.items() if key[0] == "conversions")
     for (_, account, conversion_id), group in itertools.groupby(conversions, key=lambda item: item[0][:3]):
         versions = [value for _, value in group]
-        _, chosen = max(versions, key=lambda value: value[0])
+        order, chosen = versions[0]
+        for later_order, later in versions[1:]:  # in the order of arrival
+            if later_order[1] <= chosen["event_time"] + LATENESS_S * 1000 and later_order > order:
+                order, chosen = later_order, later
         visitors = {fields["visitor_id"] for _, fields in versions} - {None}
         clicks = {fields["click_id"] for _, fields in versions} - {None}
         counting: dict[str, Any] = {}
-        for (topic, owner, click_id, _), (order, fields) in contents.items():
+        for (topic, owner, click_id, *_), (order, fields) in contents.items():
             if topic != "clicks" or owner != account or order[1] > chosen["event_time"] + LATENESS_S * 1000:
                 continue
             known = click_id in clicks or fields["visitor_id"] in visitors
+            if not any(is_looked_at(version, fields["event_time"]) for _, version in versions):
+                continue
             if known and (click_id not in counting or order > counting[click_id][0]):
                 counting[click_id] = (order, fields)
         touchpoints = [
@@ -179,6 +194,13 @@ def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple
         ]
         found[account, conversion_id] = [touch[1:] for touch in sorted(touchpoints)]
     return found
+
+
+def is_looked_at(conversion: dict[str, Any], click_ms: int) -> bool:
+    """Whether the click's bucket is one of those the conversion's window touches, or next to them."""
+    size_ms = RETENTION.bucket_s * 1000
+    first, last = (conversion["event_time"] - LOOKBACK_S * 1000) // size_ms, conversion["event_time"] // size_ms
+    return bool(first - 1 <= click_ms // size_ms <= last + 1)
 
 
 def touched(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], list[tuple[str, str]]]:

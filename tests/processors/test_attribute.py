@@ -7,11 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.attribution.attribute import MAX_TOUCHPOINTS, Origin, Pending, assemble, concerned
-from processors.attribution.facts import ChosenConversion, Retention, Touchpoint
+from processors.attribution.attribute import (
+    MAX_TOUCHPOINTS,
+    Origin,
+    Pending,
+    arrived_conversions,
+    assemble,
+    conversions_of_clicks,
+)
+from processors.attribution.facts import ConversionContent, Retention, Touchpoint
 from schemas import wire
 from schemas.client.writer import RecordWriter
 from schemas.definitions import arrow_schema, definition, parse
+from schemas.facts import Held, HeldContent, HeldConversion, HeldTouchpoints
 from schemas.topics import TOPICS
 from tests.processors.records import (
     CLICK,
@@ -143,9 +151,7 @@ class Worker:
     def arrives(self, topic: str, fields: dict[str, Any], ingest_ms: int = AT) -> list[dict[str, Any]]:
         records = [Record(self._offset, ingest_ms, message(topic, fields))]
         self._offset += 1
-        facts = facts_of(topic, records, RETENTION)
-        add = self._store.add_touchpoints if topic == "clicks" else self._store.add_conversions
-        return attribute(topic, records, facts, add(facts), RETENTION)
+        return attribute(topic, records, self._store.add(topic, facts_of(topic, records, RETENTION)), RETENTION)
 
 
 def test_a_correction_moves_a_click_out_of_the_window() -> None:
@@ -196,11 +202,60 @@ def test_a_conversion_is_frozen_for_clicks_that_come_too_late() -> None:
     assert path(again) == ["k1"], "too late for one reading, in time for the next"
 
 
+def test_a_conversion_is_frozen_for_corrections_that_come_too_late() -> None:
+    """By then touchpoints may have expired: what it was attributed to stays."""
+    worker = Worker()
+    worker.arrives("clicks", click("k1", 10))
+    [before] = worker.arrives("conversions", conversion(order_id="first"))
+    late = AT + LATENESS_S * 1000 + 1
+    [after] = worker.arrives("conversions", conversion(order_id="late", source_version=9), late)
+    assert (after["order_id"], path(after)) == ("first", path(before))
+    [in_time] = worker.arrives("conversions", conversion(order_id="in time", source_version=2), late - 1)
+    assert in_time["order_id"] == "in time"
+
+
+def test_what_is_read_for_another_conversion_changes_nothing() -> None:
+    """One visitor's conversions are read together, each with all their touchpoints."""
+    store = MemoryStore()
+    week_ms = RETENTION.bucket_s * 1000
+    clicks = [click("k1", 10), click("k2", -3 * week_ms), click("k3", 10 - 3 * week_ms)]
+    records = [Record(n, AT, message("clicks", fields)) for n, fields in enumerate(clicks)]
+    store.add("clicks", facts_of("clicks", records, RETENTION))
+    later = conversion(conversion_id="later", event_time=AT + 3 * week_ms)
+    both = [Record(n, AT, message("conversions", fields)) for n, fields in enumerate((conversion(), later))]
+    held = store.add("conversions", facts_of("conversions", both, RETENTION))
+    together = {row["conversion_id"]: row for row in attribute("conversions", both, held, RETENTION)}
+    for record in both:
+        held = store.add("conversions", facts_of("conversions", [record], RETENTION))
+        [alone] = attribute("conversions", [record], held, RETENTION)
+        assert {**together[alone["conversion_id"]], "origin_offset": None} == {**alone, "origin_offset": None}
+    assert together["c1"]["facts_held"] == 2
+    assert together["later"]["facts_held"] == 3
+
+
+def test_an_identifier_that_many_share_in_one_bucket_says_nothing_where_that_is_asked() -> None:
+    [fact] = facts_of("conversions", [Record(0, AT, message("conversions", conversion()))], RETENTION)
+    [touch] = facts_of("clicks", [Record(0, AT, message("clicks", click("k1", 10)))], RETENTION)
+    held = HeldConversion("acme", "c1", [HeldContent(fact.identifiers, fact.content)])
+
+    def path_with(overfull: list[int]) -> tuple[int, int]:
+        touchpoints = {("acme", "vv1"): HeldTouchpoints(touch.contents[:1], overfull)}
+        [pending] = arrived_conversions(Held([held], touchpoints), {("acme", "c1"): 0}, RETENTION)
+        return len(pending.touchpoints), pending.facts_held
+
+    asked = RETENTION.bucket_of(AT)
+    assert path_with([]) == (1, 2)
+    assert path_with([asked + 5]) == (1, 2)
+    none, facts_held = path_with([asked])
+    assert none == 0
+    assert facts_held > 2
+
+
 def test_nothing_arrived_that_concerns_it() -> None:
     worker = Worker()
     worker.arrives("conversions", conversion())
     assert worker.arrives("clicks", click("k1", 10, visitor_id="v2")) == []
-    assert concerned([], RETENTION, clicks={("acme", "k1"): 0}) == []
+    assert conversions_of_clicks(Held([], {}), {("acme", "k1"): 0}, RETENTION) == []
 
 
 def test_the_origin_is_the_newest_record_that_caused_it() -> None:
@@ -209,8 +264,7 @@ def test_the_origin_is_the_newest_record_that_caused_it() -> None:
     store.add_conversions(facts_of("conversions", first, RETENTION))
     clicks = [click("k1", 10), click("k2", 10), click("outside", -10)]
     arrived = [Record(80 + row, AT, message("clicks", fields)) for row, fields in enumerate(clicks)]
-    facts = facts_of("clicks", arrived, RETENTION)
-    [row] = attribute("clicks", arrived, facts, store.add_touchpoints(facts), RETENTION)
+    [row] = attribute("clicks", arrived, store.add("clicks", facts_of("clicks", arrived, RETENTION)), RETENTION)
     assert (row["origin_topic"], row["origin_topic_id"], row["origin_partition"]) == ("clicks", "id", 0)
     assert row["origin_offset"] == 81
 
@@ -278,7 +332,7 @@ def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int
     arrived = [Record(n, AT, message("conversions", fields)) for n, fields in enumerate(conversions)]
     facts = facts_of("conversions", arrived, RETENTION)
     ids = {(fact.account_id, fact.id): n for n, fact in enumerate(facts)}
-    pending = concerned(store.add_conversions(facts), RETENTION, conversions=ids)
+    pending = arrived_conversions(store.add_conversions(facts), ids, RETENTION)
     batch = assemble(decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1))
 
     text = definition("attributed-conversions").text
@@ -303,15 +357,15 @@ def test_an_empty_batch_has_the_schema() -> None:
 
 
 def test_whose_a_touchpoint_is() -> None:
-    chosen = ChosenConversion(0, AT, "v1", None, b"")
-    assert not ChosenConversion(0, AT, None, None, b"").is_of(_touch(visitor_id=None, click_id="k1"))
+    chosen = ConversionContent(0, 0, AT, "v1", None, b"")
+    assert not ConversionContent(0, 0, AT, None, None, b"").is_of(_touch(visitor_id=None, click_id="k1"))
     assert chosen.is_of(_touch(visitor_id="v1", click_id="k1"))
     assert not chosen.is_of(_touch(visitor_id="v2", click_id="k1"))
-    assert ChosenConversion(0, AT, None, "k1", b"").is_of(_touch(visitor_id="v2", click_id="k1"))
+    assert ConversionContent(0, 0, AT, None, "k1", b"").is_of(_touch(visitor_id="v2", click_id="k1"))
 
 
 def _touch(visitor_id: str | None, click_id: str) -> Touchpoint:
-    return Touchpoint(click_id, 0, 0, b"", AT, visitor_id, "click", *[None] * 7)
+    return Touchpoint(click_id, 0, 0, AT, visitor_id, "click", *[None] * 7, b"")
 
 
 @pytest.mark.parametrize(("count", "layer"), [(MAX_TOUCHPOINTS, "visitor_id"), (MAX_TOUCHPOINTS + 1, "none")])

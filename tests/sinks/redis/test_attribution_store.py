@@ -1,3 +1,5 @@
+"""Facts in the real Redis: sets under identifiers, in buckets, behind fences."""
+
 import asyncio
 import re
 import subprocess
@@ -7,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgpack
+import numpy as np
 import pytest
 import redis
 
@@ -15,14 +17,16 @@ from deploy.local import redis as local
 from deploy.local.processes import free_ports
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
-from processors.attribution.facts import Retention
-from schemas.facts import Fact, HeldConversion, HeldFact, identifier
+from processors.attribution.facts import Retention, click_facts
+from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
+from schemas.spans import Partition, Span
 from sinks.errors import Refused, Unavailable
-from sinks.redis.attribution_store import FACTS_A_SCRIPT, AttributionStore
-from tests.processors.records import CLICK, CONVERSION, Record, facts_of, message
+from sinks.redis.attribution_store import ENTRIES_A_SCRIPT, MAX_ENTRIES, AttributionStore
+from tests.processors.records import CLICK, CONVERSION, Record, decode, facts_of, message
 
 SOON = int(time.time()) + 3_600
-Held = list[HeldConversion]
+PARTITION = Partition("topic-id", 0)
+Step = tuple[str, list[Any]]
 
 
 @pytest.fixture(scope="module")
@@ -41,37 +45,50 @@ def server(url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-def use(url: str, namespace: str, *steps: tuple[str, list[Fact]], shards: int = 1) -> list[Held]:
-    """The answers of a store to these calls, one after the other."""
+def use(url: str, namespace: str, *steps: Step, shards: int = 1) -> list[Held]:
+    """The answers of a store to these calls, one after the other, each a record further in one partition."""
 
     async def run() -> list[Held]:
         store = AttributionStore(url, namespace=namespace, shards=shards)
         try:
-            return [await getattr(store, f"add_{kind}")(facts) for kind, facts in steps]
+            await store.fences.begin({PARTITION: 0})
+            answers = []
+            for offset, (kind, facts) in enumerate(steps):
+                answers.append(await getattr(store, f"add_{kind}")(Span(PARTITION, offset, offset + 1), facts))
+            return answers
         finally:
             await store.close()
 
     return asyncio.run(run())
 
 
-def fact(
-    fact_id: str,
-    *asked_by: tuple[str, str],
+def clicks(
+    *pairs: tuple[str, str], account: str = "acme", bucket: int = 7, expires_at_s: int = SOON
+) -> TouchpointFacts:
+    """Touchpoints of (identifier, content)."""
+    identifiers, contents = [name for name, _ in pairs], [content.encode() for _, content in pairs]
+    return TouchpointFacts(account, bucket, expires_at_s, [6, 7, 8], identifiers, contents)
+
+
+def conversion(
+    conversion_id: str,
+    *asked_by: str,
     account: str = "acme",
     content: bytes = b"\x00content",
-    digest: bytes = b"digest-1",
+    bucket: int = 7,
     expires_at_s: int = SOON,
-) -> Fact:
-    identifiers = [identifier(account, kind, value) for kind, value in asked_by]
-    return Fact(account, fact_id, digest, content, identifiers, expires_at_s)
+) -> ConversionFact:
+    buckets = [6, 7]
+    return ConversionFact(account, conversion_id, content, asked_by, bucket, buckets, expires_at_s, expires_at_s)
 
 
 def keys_of(server: redis.Redis, namespace: str) -> list[bytes]:
-    return sorted(key for key in server.scan_iter(count=1000) if namespace.encode() in key)
+    """Keys of facts."""
+    return sorted(key for key in server.scan_iter(count=1000) if re.search(namespace.encode() + b"[tck]:", key))
 
 
 def snapshot(server: redis.Redis, namespace: str) -> dict[bytes, Any]:
-    """All there is of a namespace, with expiries."""
+    """All facts of a namespace, with expiries."""
     found = {}
     for key in keys_of(server, namespace):
         value = server.smembers(key) if server.type(key) == b"set" else server.hgetall(key)
@@ -79,66 +96,69 @@ def snapshot(server: redis.Redis, namespace: str) -> dict[bytes, Any]:
     return found
 
 
-def ids(facts: list[HeldFact] | Any) -> list[str]:
-    return sorted(item.id for item in facts)
+def held_under(held: Held, identifier: str, account: str = "acme") -> list[str]:
+    return sorted(content.decode() for content in held.touchpoints[account, identifier].contents)
 
 
-V1, V2, K1 = ("v", "v1"), ("v", "v2"), ("k", "k1")
+def ids(held: Held) -> list[str]:
+    return sorted(item.conversion_id for item in held.conversions)
 
 
 def test_whichever_is_stored_second_reads_the_other(url: str, namespace: str) -> None:
-    click, conversion = fact("k1", V1, K1), fact("c1", V1, content=b"conversion")
-    nothing, [held] = use(url, namespace, ("touchpoints", [click]), ("conversions", [conversion]))
-    assert nothing == []
-    assert held == HeldConversion(
-        "acme",
-        "c1",
-        [HeldFact("c1", b"digest-1", b"conversion")],
-        [HeldFact("k1", b"digest-1", b"\x00content")],
-        2,
-    )
-    other = f"other-{namespace}"
-    [alone], [together] = use(url, other, ("conversions", [conversion]), ("touchpoints", [click]))
-    assert (alone.facts_held, alone.touchpoints) == (1, [])
+    click, bought = clicks(("vv1", "k1"), ("kk1", "k1")), conversion("c1", "vv1", content=b"conversion")
+    nothing, held = use(url, namespace, ("touchpoints", [click]), ("conversions", [bought]))
+    assert nothing == Held([], {})
+    assert held.conversions == [HeldConversion("acme", "c1", [HeldContent(["vv1"], b"conversion")])]
+    assert held.touchpoints == {("acme", "vv1"): HeldTouchpoints([b"k1"], [])}
+    alone, together = use(url, f"other-{namespace}", ("conversions", [bought]), ("touchpoints", [click]))
+    assert alone == Held(held.conversions, {})
     assert together == held
 
 
 def test_all_identifiers_of_all_contents_are_asked(url: str, namespace: str) -> None:
-    first, second = fact("c1", V1), fact("c1", V2, K1, digest=b"digest-2")
-    clicks = [fact("k1", K1), fact("k2", V1), fact("k3", V2), fact("k4", ("v", "v4"))]
-    *_, [held] = use(url, namespace, ("conversions", [first, second]), ("touchpoints", clicks))
-    assert ids(held.touchpoints) == ["k1", "k2", "k3"]
-    assert sorted(item.digest for item in held.contents) == [b"digest-1", b"digest-2"]
-    assert held.facts_held == 5
+    first, second = conversion("c1", "vv1"), conversion("c1", "vv2", "kk1", content=b"second")
+    touched = clicks(("kk1", "k1"), ("vv1", "k2"), ("vv2", "k3"), ("vv4", "k4"))
+    *_, held = use(url, namespace, ("conversions", [first, second]), ("touchpoints", [touched]))
+    assert held.touchpoints.keys() == {("acme", name) for name in ("kk1", "vv1", "vv2")}
+    [found] = held.conversions
+    assert sorted(item.content for item in found.contents) == [b"\x00content", b"second"]
 
 
 def test_only_what_the_clicks_concern_is_returned(url: str, namespace: str) -> None:
-    conversions = [fact("c1", V1), fact("c2", V2), fact("c3", V1, V2), fact("c4")]
-    _, held = use(url, namespace, ("conversions", conversions), ("touchpoints", [fact("k1", V1)]))
-    assert sorted(item.conversion_id for item in held) == ["c1", "c3"]
+    bought = [conversion("c1", "vv1"), conversion("c2", "vv2"), conversion("c3", "vv1", "vv2"), conversion("c4")]
+    _, held = use(url, namespace, ("conversions", bought), ("touchpoints", [clicks(("vv1", "k1"))]))
+    assert ids(held) == ["c1", "c3"]
+
+
+def test_buckets_that_nobody_asks_for_are_not_read(url: str, namespace: str) -> None:
+    near, far = clicks(("vv1", "near"), bucket=6), clicks(("vv1", "far"), bucket=9)
+    *_, held = use(url, namespace, ("touchpoints", [near, far]), ("conversions", [conversion("c1", "vv1")]))
+    assert held_under(held, "vv1") == ["near"]
+    *_, held = use(url, namespace, ("conversions", [conversion("c2", "vv2", bucket=9)]), ("touchpoints", [near]))
+    assert ids(held) == ["c1"]
 
 
 def test_storing_again_changes_nothing_and_answers_again(url: str, namespace: str, server: redis.Redis) -> None:
-    steps = (
-        ("touchpoints", [fact("k1", V1, K1), fact("k2", V1), fact("k2", V2, digest=b"digest-2")]),
-        ("conversions", [fact("c1", V1), fact("c2", K1), fact("c1", V2, digest=b"digest-2")]),
-    )
+    steps: list[Step] = [
+        ("touchpoints", [clicks(("vv1", "k1"), ("kk1", "k1"), ("vv1", "k2"), ("vv2", "k2'"))]),
+        ("conversions", [conversion("c1", "vv1"), conversion("c2", "kk1"), conversion("c1", "vv2", content=b"2")]),
+    ]
     use(url, namespace, *steps)
     before = snapshot(server, namespace)
     first, second = use(url, namespace, *steps), use(url, namespace, *steps)
     assert snapshot(server, namespace) == before
-    assert len(before) == 8
+    assert len(before) == 4
     for once, again in zip(first, second, strict=True):
-        assert sorted(once) == sorted(again)
-        assert once != []
+        assert ids(once) == ids(again) != []
+        assert once.touchpoints == again.touchpoints
 
 
-def test_what_is_held_is_never_overwritten(url: str, namespace: str) -> None:
-    old, new = fact("k1", V1, content=b"old"), fact("k1", V1, content=b"new")
-    *_, [held] = use(url, namespace, ("touchpoints", [old]), ("touchpoints", [new]), ("conversions", [fact("c1", V1)]))
-    assert [item.content for item in held.touchpoints] == [b"old"]
-    *_, [held] = use(url, namespace, ("conversions", [fact("c1", V1, content=b"other")]))
-    assert [item.content for item in held.contents] == [b"\x00content"]
+def test_a_content_that_contains_another_is_another(url: str, namespace: str) -> None:
+    """Entries are told apart by their lengths, whatever bytes a publisher puts into a field."""
+    framed = "\x00\x02k1"
+    steps = [("touchpoints", [clicks(("vv1", text))]) for text in (f"x{framed}y", "k1", framed, "k1", f"x{framed}y")]
+    *_, held = use(url, namespace, *steps, ("conversions", [conversion("c1", "vv1")]))
+    assert held_under(held, "vv1") == sorted([f"x{framed}y", "k1", framed])
 
 
 @pytest.mark.parametrize("kind", ["touchpoints", "conversions"])
@@ -146,51 +166,59 @@ def test_an_expiry_is_always_set_and_only_ever_extended(
     url: str, namespace: str, server: redis.Redis, kind: str
 ) -> None:
     for expires_at_s, expected in [(SOON, SOON), (SOON - 500, SOON), (SOON + 500, SOON + 500)]:
-        new = fact("x", V1, digest=f"{expires_at_s:>8}"[-8:].encode(), expires_at_s=expires_at_s)
-        use(url, namespace, (kind, [new]))
+        name = str(expires_at_s)
+        touched = clicks(("vv1", name), expires_at_s=expires_at_s)
+        bought = conversion("x", f"v{name}", content=name.encode(), expires_at_s=expires_at_s)
+        use(url, namespace, (kind, [touched if kind == "touchpoints" else bought]))
         expiries = {key: server.expiretime(key) for key in keys_of(server, namespace)}
         assert set(expiries.values()) == {expected}
         assert len(expiries) == (1 if kind == "touchpoints" else 2)
 
 
-def test_a_batch_keeps_its_latest_expiry(url: str, namespace: str, server: redis.Redis) -> None:
-    clicks = [fact(f"k{n}", V1, expires_at_s=SOON + offset) for n, offset in enumerate((0, 900, 300))]
-    use(url, namespace, ("touchpoints", clicks))
-    assert [server.expiretime(key) for key in keys_of(server, namespace)] == [SOON + 900]
-
-
 def test_what_has_expired_is_not_there(url: str, namespace: str, server: redis.Redis) -> None:
     past = int(time.time()) - 10
-    steps = (
-        ("touchpoints", [fact("k1", V1, expires_at_s=past)]),
-        ("conversions", [fact("c1", V1, expires_at_s=past)]),
-        ("touchpoints", [fact("k2", V1)]),
-    )
-    *_, held = use(url, namespace, *steps)
-    assert held == []
+    steps: list[Step] = [
+        ("touchpoints", [clicks(("vv1", "k1"), expires_at_s=past)]),
+        ("conversions", [conversion("c1", "vv1", expires_at_s=past)]),
+        ("touchpoints", [clicks(("vv1", "k2"))]),
+    ]
+    *_, arrived, held = use(url, namespace, *steps)
+    assert arrived == held == Held([], {})
     assert len(keys_of(server, namespace)) == 1
 
 
 def test_a_reference_to_an_expired_conversion_leads_nowhere(url: str, namespace: str, server: redis.Redis) -> None:
-    use(url, namespace, ("conversions", [fact("c1", V1), fact("c2", V1)]))
-    [expired] = [key for key in keys_of(server, namespace) if b"k:" in key and key.endswith(b"c1")]
+    use(url, namespace, ("conversions", [conversion("c1", "vv1"), conversion("c2", "vv1")]))
+    [expired] = [key for key in keys_of(server, namespace) if key.endswith(b"k:4:acme:c1")]
     server.delete(expired)
-    [[held]] = use(url, namespace, ("touchpoints", [fact("k1", V1)]))
-    assert held.conversion_id == "c2"
+    [held] = use(url, namespace, ("touchpoints", [clicks(("vv1", "k1"))]))
+    assert ids(held) == ["c2"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_more_than_identifies_anybody_identifies_nobody(url: str, namespace: str, order: int) -> None:
+    """Whatever the order, and for good; other identifiers and buckets are not touched."""
+    many = [clicks(("vnull", f"k{n}")) for n in range(MAX_ENTRIES + 1)][::order]
+    enough = clicks(*(("v1", f"k{n}") for n in range(MAX_ENTRIES)))
+    other = clicks(("vnull", "k"), bucket=6)
+    bought = conversion("c1", "vnull", "v1")
+    [*_, held] = use(url, namespace, ("touchpoints", [*many, enough, other]), ("conversions", [bought]))
+    assert held.touchpoints["acme", "vnull"] == HeldTouchpoints([b"k"], [7])
+    assert len(held.touchpoints["acme", "v1"].contents) == MAX_ENTRIES
+    [again] = use(url, namespace, ("touchpoints", [clicks(("vnull", "one more"))]))
+    assert again.touchpoints["acme", "vnull"].overfull == [7]
 
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_every_key_of_a_tenant_is_in_its_shard(url: str, namespace: str, server: redis.Redis, shards: int) -> None:
     tenants = [f"tenant-{n}" for n in range(12)]
-    clicks = [fact(f"of-{name}", V1, account=name) for name in tenants]
-    conversions = [fact("c1", V1, account=name) for name in tenants]
-    _, held = use(url, namespace, ("touchpoints", clicks), ("conversions", conversions), shards=shards)
-    assert {item.account_id: ids(item.touchpoints) for item in held} == {name: [f"of-{name}"] for name in tenants}
+    touched = [clicks(("vv1", f"of-{name}"), account=name) for name in tenants]
+    bought = [conversion("c1", "vv1", account=name) for name in tenants]
+    _, held = use(url, namespace, ("touchpoints", touched), ("conversions", bought), shards=shards)
+    assert {name: held_under(held, "vv1", name) for name in tenants} == {name: [f"of-{name}"] for name in tenants}
     tags: dict[str, set[str]] = {}
     for key in keys_of(server, namespace):
-        found = re.match(
-            rf"sl:1:\{{(s\d)\}}:{re.escape(namespace)}[tck]:.*(tenant-\d+)", key.decode("utf-8", "replace")
-        )
+        found = re.match(rf"sl:1:\{{(s\d)\}}:{re.escape(namespace)}[tck]:.*(tenant-\d+)", key.decode())
         assert found, key
         tags.setdefault(found[2], set()).add(found[1])
     assert tags.keys() == set(tenants)
@@ -203,7 +231,7 @@ ODD = [
     ":",
     "a:v",
     "1:a",
-    "a:v:a",
+    "a:7",
     "v",
     "k",
     "\x00",
@@ -221,48 +249,40 @@ ODD = [
 
 def test_no_ids_collide(url: str, namespace: str) -> None:
     """Every combination of odd tenants, visitors and click ids is its own."""
-    clicks, conversions, expected = [], [], {}
+    touched, bought, expected = [], [], {}
     for account in ODD:
-        for value in ODD:
-            for kind in ("v", "k"):
-                name = f"{kind}{value}"
-                clicks.append(fact(name, (kind, value), account=account, content=f"{account}|{name}".encode()))
-                conversions.append(fact(name, (kind, value), account=account))
-                expected[account, name] = [(name, f"{account}|{name}".encode())]
-    _, held = use(url, namespace, ("conversions", conversions), ("touchpoints", clicks))
-    found = {(h.account_id, h.conversion_id): [(t.id, t.content) for t in h.touchpoints] for h in held}
-    assert found == expected
+        names = [kind + value for value in ODD for kind in ("v", "k")]
+        touched.append(clicks(*((name, f"{account}|{name}") for name in names), account=account))
+        for name in names:
+            bought.append(conversion(name, name, account=account))
+            expected[account, name] = [f"{account}|{name}".encode()]
+    _, held = use(url, namespace, ("conversions", bought), ("touchpoints", touched))
+    assert {(item.account_id, item.conversion_id) for item in held.conversions} == expected.keys()
+    assert {key: item.contents for key, item in held.touchpoints.items()} == expected
 
 
 def test_namespaces_are_apart(url: str, namespace: str) -> None:
-    use(url, namespace, ("conversions", [fact("c1", V1)]))
-    assert use(url, f"{namespace}t", ("touchpoints", [fact("k1", V1)])) == [[]]
-    assert use(url, "", ("touchpoints", [fact("k1", ("v", namespace))])) == [[]]
+    use(url, namespace, ("conversions", [conversion("c1", "vv1")]))
+    assert use(url, f"{namespace}t", ("touchpoints", [clicks(("vv1", "k1"))])) == [Held([], {})]
 
 
 def test_a_batch_larger_than_a_script(url: str, namespace: str) -> None:
     """A conversion that several scripts concern is returned once, as the last of them has read it."""
-    count = 2 * FACTS_A_SCRIPT + 1
-    clicks = [fact(f"k{n}", V1) for n in range(count)]
-    _, [held] = use(url, namespace, ("conversions", [fact("c1", V1)]), ("touchpoints", clicks))
-    assert ids(held.touchpoints) == sorted(f"k{n}" for n in range(count))
-    assert held.facts_held == count + 1
-
-
-def test_more_identifiers_than_one_command_takes(url: str, namespace: str) -> None:
-    clicks = [fact(f"k{n}", ("v", f"v{n}"), ("k", f"k{n}")) for n in range(FACTS_A_SCRIPT)]
-    conversions = [fact(f"c{n}", ("v", f"v{n}")) for n in range(0, FACTS_A_SCRIPT, 7)]
-    _, held = use(url, namespace, ("conversions", conversions), ("touchpoints", clicks))
-    assert sorted(item.conversion_id for item in held) == sorted(item.id for item in conversions)
-    assert all(ids(item.touchpoints) == [f"k{item.conversion_id[1:]}"] for item in held)
+    count = 2 * ENTRIES_A_SCRIPT + 1
+    touched = [clicks(*((f"v{n % 40}", f"k{n}") for n in range(count)))]
+    _, held = use(
+        url, namespace, ("conversions", [conversion("c1", "v7"), conversion("c2", "v0")]), ("touchpoints", touched)
+    )
+    assert ids(held) == ["c1", "c2"]
+    assert held_under(held, "v7") == sorted(f"k{n}" for n in range(7, count, 40))
 
 
 def test_an_empty_batch_asks_nothing(url: str, namespace: str) -> None:
-    assert use(url, namespace, ("touchpoints", []), ("conversions", [])) == [[], []]
+    assert use(url, namespace, ("touchpoints", []), ("conversions", [])) == [Held([], {})] * 2
 
 
 def test_keys_name_nobody(url: str, namespace: str, server: redis.Redis) -> None:
-    """Keys are seen in slow logs and by operators: they hold tenants and pseudonymous ids, and no more."""
+    """Keys are seen in slow logs and by operators: they hold tenants and conversion ids, and no more."""
     personal = {"ip": "192.0.2.77", "user_agent": "Agent/7", "email_sha256": "ab" * 32, "phone_sha256": "cd" * 32}
     facts = {
         topic: facts_of(
@@ -274,11 +294,43 @@ def test_keys_name_nobody(url: str, namespace: str, server: redis.Redis) -> None
     }
     use(url, namespace, ("touchpoints", facts["clicks"]), ("conversions", facts["conversions"]))
     keys = keys_of(server, namespace)
+    bucket = str(facts["clicks"][0].bucket).encode()
     rest = {key.split(namespace.encode())[1] for key in keys}
-    reference = msgpack.packb(("acme", "c1"))
-    assert rest == {b"t:4:acme:v:v1", b"t:4:acme:k:k1", b"c:4:acme:v:v1", b"k:" + reference}
+    assert rest == {b"t:4:acme:" + bucket, b"c:4:acme:" + bucket, b"k:4:acme:c1"}
     stored_of_clicks = b"".join(server.dump(key) for key in keys if b"t:" in key)
     assert not [value for value in personal.values() if value.encode() in stored_of_clicks]
+
+
+def test_a_large_bucket_is_stored_and_read(url: str, namespace: str) -> None:
+    """As the role stores it, with two identifiers a click."""
+    count = 3 * ENTRIES_A_SCRIPT // 2
+    fields = [{**CLICK, "visitor_id": f"v{n}", "click_id": f"k{n}", "event_time": SOON * 1000} for n in range(count)]
+    batch = decode("clicks", [message("clicks", item) for item in fields])
+    facts = click_facts(batch, np.full(count, SOON * 1000, np.int64), Retention(100, 50))
+    bought = conversion("c1", "vv3", "kk2999", bucket=facts[0].bucket)._replace(touchpoint_buckets=[facts[0].bucket])
+    _, held = use(url, namespace, ("touchpoints", facts), ("conversions", [bought]))
+    assert {key: len(item.contents) for key, item in held.touchpoints.items()} == {
+        ("acme", "vv3"): 1,
+        ("acme", "kk2999"): 1,
+    }
+
+
+def test_wiping_leaves_nothing_but_others(url: str, namespace: str, server: redis.Redis) -> None:
+    steps: list[Step] = [("touchpoints", [clicks(("vv1", "k1"))]), ("conversions", [conversion("c1", "vv1")])]
+    use(url, namespace, *steps)
+    use(url, f"{namespace}x", *steps)
+
+    async def wipe() -> int:
+        store = AttributionStore(url, namespace=namespace)
+        try:
+            return await store.wipe()
+        finally:
+            await store.close()
+
+    assert asyncio.run(wipe()) == 3
+    assert keys_of(server, namespace) == []
+    assert not server.exists(f"sl:1:{{s0}}:{namespace}f:attribution")
+    assert len(keys_of(server, f"{namespace}x")) == 3
 
 
 # --- Failures, on a server of the test's own ---
@@ -304,7 +356,7 @@ def url_of(client: redis.Redis, user: str = "") -> str:
 
 def test_a_closed_port_is_an_outage() -> None:
     with pytest.raises(Unavailable, match="Redis cannot serve now"):
-        use(f"redis://127.0.0.1:{free_ports(1)[0]}/0", "n.", ("touchpoints", [fact("k1", V1)]))
+        use(f"redis://127.0.0.1:{free_ports(1)[0]}/0", "n.", ("touchpoints", [clicks(("vv1", "k1"))]))
 
 
 def test_ping_says_whether_it_answers(url: str) -> None:
@@ -330,10 +382,10 @@ PASSING: dict[str, Callable[[redis.Redis], Any]] = {
 
 @pytest.mark.parametrize("break_it", PASSING.values(), ids=PASSING)
 def test_a_server_that_cannot_serve_now_is_an_outage(own: redis.Redis, break_it: Callable[[redis.Redis], Any]) -> None:
-    use(url_of(own), "n.", ("touchpoints", [fact("k1", V1)]))
+    use(url_of(own), "n.", ("touchpoints", [clicks(("vv1", "k1"))]))
     break_it(own)
     with pytest.raises(Unavailable, match="Redis cannot serve now"):
-        use(url_of(own), "n.", ("touchpoints", [fact("k2", V1)]))
+        use(url_of(own), "n.", ("touchpoints", [clicks(("vv1", "k2"))]))
 
 
 def test_a_server_busy_with_a_script_is_an_outage(own: redis.Redis) -> None:
@@ -347,7 +399,7 @@ def test_a_server_busy_with_a_script_is_an_outage(own: redis.Redis) -> None:
         await asyncio.sleep(0.3)
         try:
             with pytest.raises(Unavailable, match="BUSY"):
-                await store.add_touchpoints([fact("k1", V1)])
+                await store.fences.begin({PARTITION: 0})
         finally:
             own.script_kill()
             await asyncio.gather(running, return_exceptions=True)
@@ -360,7 +412,7 @@ def test_a_server_busy_with_a_script_is_an_outage(own: redis.Redis) -> None:
 def test_a_closed_door_is_not_an_outage(own: redis.Redis) -> None:
     """Waiting would not help: the role has to stop and say so."""
     own.execute_command("ACL", "SETUSER", "reader", "on", ">right", "~*", "+ping", "+client")
-    step = ("touchpoints", [fact("k1", V1)])
+    step = ("touchpoints", [clicks(("vv1", "k1"))])
     with pytest.raises(Refused, match="does not let us in"):
         use(url_of(own, "reader:wrong@"), "n.", step)
     with pytest.raises(Refused, match="does not let us in"):
@@ -368,6 +420,6 @@ def test_a_closed_door_is_not_an_outage(own: redis.Redis) -> None:
 
 
 def test_a_defect_stays_what_it_is(own: redis.Redis) -> None:
-    own.set("sl:1:{s0}:n.t:" + identifier("acme", *V1), "not a hash")
+    own.set("sl:1:{s0}:n.t:4:acme:7", "not a hash")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        use(url_of(own), "n.", ("touchpoints", [fact("k1", V1)]))
+        use(url_of(own), "n.", ("touchpoints", [clicks(("vv1", "k1"))]))
