@@ -19,6 +19,10 @@ def header(schema_id: int) -> bytes:
     return _HEADER.pack(0, schema_id)
 
 
+#: What each byte of a schema id stands for.
+_PLACES = np.array([1 << 24, 1 << 16, 1 << 8, 1], np.int64)
+
+
 def frame(schema_id: int, body: bytes) -> bytes:
     """A message as it stands on the topic.
 
@@ -34,18 +38,14 @@ def schema_ids(messages: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
     >>> schema_ids([frame(7, b"x"), None, b"", bytes(5), b"{json}"]).tolist()
     [7, -1, -1, -1, -1]
     """
-    heads = [m[:HEADER_BYTES] if m and len(m) > HEADER_BYTES else b"" for m in messages]
-    ids = {head: _schema_id(head) for head in set(heads)}
-    if len(ids) == 1:
-        return np.full(len(heads), ids[heads[0]], np.int64)
-    return np.fromiter((ids[head] for head in heads), np.int64, len(heads))
-
-
-def _schema_id(head: bytes) -> int:
-    if not head:
-        return UNFRAMED
-    magic, schema_id = _HEADER.unpack(head)
-    return schema_id if magic == 0 else UNFRAMED
+    framed = [message or b"" for message in messages]
+    lengths = np.fromiter(map(len, framed), np.int64, len(framed))
+    starts = np.cumsum(lengths) - lengths
+    every = np.frombuffer(b"".join([*framed, bytes(HEADER_BYTES)]), np.uint8)  # padded: the last may be short
+    heads = every[starts[:, None] + np.arange(HEADER_BYTES)].astype(np.int64)
+    ids: npt.NDArray[np.int64] = heads[:, 1:] @ _PLACES
+    ids[(heads[:, 0] != 0) | (lengths <= HEADER_BYTES)] = UNFRAMED
+    return ids
 
 
 def why_unframed(message: bytes | None) -> tuple[str, str]:

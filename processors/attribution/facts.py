@@ -13,7 +13,6 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyruhvro
 
 from schemas.facts import ConversionFact, HeldContent, TouchpointFacts
@@ -168,15 +167,16 @@ def click_facts(
     """
     event_ms = clicks.column("event_time").cast(pa.int64()).to_numpy()
     contents = _stored(clicks, ingest_ms)
-    columns = {IDENTIFIERS[name]: clicks.column(name) for name in match_on}
+    values = {IDENTIFIERS[name]: clicks.column(name).to_pylist() for name in match_on}
     facts = []
     for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
         identifiers: list[str] = []
         asked: list[bytes] = []
-        for kind, column in columns.items():
-            values, of_rows = _identifiers(kind, column.take(rows)), contents.take(rows).to_pylist()
-            identifiers += [value for value in values if value]
-            asked += [content for value, content in zip(values, of_rows, strict=True) if value]
+        positions = rows.tolist()
+        for kind, column in values.items():
+            given = [row for row in positions if column[row]]
+            identifiers += [kind + column[row] for row in given]
+            asked += [contents[row] for row in given]
         times = event_ms[rows]
         facts.append(
             TouchpointFacts(
@@ -263,20 +263,13 @@ def choose_conversion(contents: Sequence[ConversionContent], retention: Retentio
     return chosen
 
 
-def _stored(clicks: pa.RecordBatch, ingest_ms: Times) -> pa.Array:
-    """The stored content of each click, binary."""
+def _stored(clicks: pa.RecordBatch, ingest_ms: Times) -> list[bytes]:
+    """The stored content of each click."""
     given = {"ingest_ms": pa.array(ingest_ms), "event_ms": clicks.column("event_time").cast(pa.int64())}
     columns = [given[name] if name in given else clicks.column(name) for name in STORED_TYPES]
     batch = pa.RecordBatch.from_arrays(columns, list(STORED_TYPES))
-    [contents] = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else [pa.array([], pa.binary())]
-    return contents
-
-
-def _identifiers(kind: str, column: pa.Array) -> list[str | None]:
-    """The identifiers of a column, None where it has no value."""
-    given = pc.if_else(pc.equal(pc.binary_length(column), 0), pa.scalar(None, pa.string()), column)
-    identifiers: list[str | None] = pc.binary_join_element_wise(kind, given, "").to_pylist()
-    return identifiers
+    parts = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else []
+    return [content for part in parts for content in part.to_pylist()]
 
 
 def _groups(accounts: pa.Array, buckets: Times) -> Iterator[tuple[str, int, Times]]:
