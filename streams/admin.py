@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 TIMEOUT_S = 30.0
+#: What is asked every few seconds also tells that Kafka does not answer.
+BRIEF_TIMEOUT_S = 5.0
 DAY_MS = 86_400_000
 
 
@@ -93,14 +95,14 @@ def apply_topics(settings: Settings) -> list[Applied]:
         client.close()
 
 
-def topic_ids(kafka: Mapping[str, Any], names: Collection[str]) -> dict[str, str]:
+def topic_ids(kafka: Mapping[str, Any], names: Collection[str], timeout_s: float = TIMEOUT_S) -> dict[str, str]:
     """Kafka's ids of these topics: a topic deleted and created again under its name is another topic.
 
     Raises TopicError for one that is not there, Unavailable where Kafka does not answer.
     """
     admin = AdminClient(dict(kafka))
     found = {}
-    for name, future in admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S).items():
+    for name, future in admin.describe_topics(TopicCollection(list(names)), request_timeout=timeout_s).items():
         try:
             found[name] = str(future.result().topic_id)
         except KafkaException as error:
@@ -112,7 +114,7 @@ def topic_ids(kafka: Mapping[str, Any], names: Collection[str]) -> dict[str, str
 
 def require_same_topics(kafka: Mapping[str, Any], known: Mapping[str, str], group: str) -> None:
     """Raises TopicRecreated where a topic has another id than the one known; otherwise as `topic_ids`."""
-    for topic, topic_id in topic_ids(kafka, list(known)).items():
+    for topic, topic_id in topic_ids(kafka, list(known), BRIEF_TIMEOUT_S).items():
         if topic_id != known[topic]:
             raise TopicRecreated(topic, known[topic], topic_id, group)
 

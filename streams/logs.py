@@ -17,10 +17,35 @@ QUIET = (
     "faust",
     "mode",
     "kafka",
+    "librdkafka",
     "urllib3",
-    "clickhouse_connect",
     "asyncio",
 )
+#: What these say at all is said by us.
+SILENT = ("clickhouse_connect",)
+
+
+class SaysOnce(logging.Filter):
+    """Lets through once what a library repeats, until it has not said it for a minute: an outage is a line of each."""
+
+    SILENCE_S = 60.0
+    MAX_REMEMBERED = 1_000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[tuple[Any, ...], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be seen."""
+        if record.name.partition(".")[0] not in QUIET:
+            return True
+        first = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        said = (record.name, record.levelno, str(record.msg), str(first))
+        before = self._said_at.get(said)
+        if len(self._said_at) >= self.MAX_REMEMBERED:
+            self._said_at.clear()
+        self._said_at[said] = record.created
+        return before is None or record.created - before > self.SILENCE_S
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,9 +75,17 @@ def logging_config(log_format: LogFormat, level: str = "INFO") -> dict[str, Any]
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"chosen": formatters[log_format]},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen", "stream": sys.stderr}},
+        "filters": {"once": {"()": SaysOnce}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "chosen",
+                "filters": ["once"],
+                "stream": sys.stderr,
+            }
+        },
         "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {name: {"level": "WARNING"} for name in QUIET},
+        "loggers": {name: {"level": "WARNING"} for name in QUIET} | {name: {"level": "CRITICAL"} for name in SILENT},
     }
 
 

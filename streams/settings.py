@@ -8,6 +8,7 @@ Sources, the first that has a value wins:
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -59,6 +60,7 @@ class KafkaSettings(_Section):
         conf: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.security_protocol,
+            "logger": logging.getLogger("librdkafka"),
         }
         if self.ssl_ca_file:
             conf["ssl.ca.location"] = self.ssl_ca_file

@@ -41,7 +41,7 @@ __all__ = ["ROLE", "SOURCES", "Attribution", "attribution_store", "create_attrib
 SOURCES = ("clicks", "conversions")
 OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
-TOPIC_CHECK_S = 30.0
+TOPIC_CHECK_S = 10.0
 
 log = logging.getLogger(__name__)
 

@@ -40,6 +40,10 @@ class Role:
             self.process.kill()
             self.process.wait()
 
+    def is_serving(self) -> bool:
+        """Whether it has come so far that it serves metrics."""
+        return "/metrics" in self.log.read_text()
+
     def metric(self, name: str) -> float:
         """The value of a metric of this role; zero where it has not been counted."""
         address = re.search(r"http://\S+/metrics", self.log.read_text())
