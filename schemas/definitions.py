@@ -53,14 +53,14 @@ class Definition:
 
 
 @cache
-def history(name: str) -> Sequence[Definition]:
-    """Every version of a schema, oldest first. Raises KeyError for a name without a file."""
+def history(name: str | None) -> Sequence[Definition]:
+    """Every version of a schema, oldest first. Raises KeyError for a name without a file, and for none."""
     versions = []
     for file in (files("schemas") / "avro").iterdir():
         match = _FILE.fullmatch(file.name)
         if match and match["name"] == name:
             text = compact(file.read_text(encoding="utf-8"))
-            versions.append(Definition(name, int(match["version"]), text, tuple(json.loads(text)["fields"])))
+            versions.append(Definition(match["name"], int(match["version"]), text, tuple(json.loads(text)["fields"])))
     if not versions:
         raise KeyError(f"no schema {name!r} in schemas/avro")
     return sorted(versions, key=lambda found: found.version)
@@ -71,8 +71,8 @@ def compact(text: str) -> str:
     return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
 
 
-def definition(name: str) -> Definition:
-    """The version this build reads and writes: the newest."""
+def definition(name: str | None) -> Definition:
+    """The version this build reads and writes: the newest. Raises KeyError as `history` does."""
     return history(name)[-1]
 
 

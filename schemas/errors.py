@@ -9,6 +9,7 @@ __all__ = [
     "DeliveryPending",
     "IncompatibleSchema",
     "InvalidRecords",
+    "NotARetry",
     "PublisherBroken",
     "RegistryUnavailable",
 ]
@@ -49,6 +50,10 @@ class InvalidRecords(ContractError):
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         super().__init__(first + more)
         self.bad = bad
+
+
+class NotARetry(ContractError):
+    """A record on a retry topic does not say where it came from; the message says what its headers lack."""
 
 
 class DeliveryFailed(ContractError):

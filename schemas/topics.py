@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-__all__ = ["TOPICS", "Topic", "dead_letter_topic", "named", "topics"]
+__all__ = ["TOPICS", "Topic", "dead_letter_topic", "named", "retry_topic", "topics"]
 
 MEBIBYTE = 1 << 20
-#: What a role may dead-letter. A role added here gets its topic at the next `spendloop topics apply`.
+#: Roles with dead letters, and with retries of them. One added here gets both topics at the next `topics apply`.
 DEAD_LETTER_ROLES = ("attribution", "loader")
 
 
@@ -17,11 +17,12 @@ class Topic:
     `name` is Kafka's name, prefix included; `contract` the name the project knows it by and
     `schema` the file of its schema. The record key is the first of the `key` fields that has a value.
     `event_time` names the field that is held against the ingest time, where a person's clock set it.
+    A topic of retries has neither schema nor key fields: its records are those of other topics, with their keys.
     """
 
     name: str
     contract: str
-    schema: str
+    schema: str | None
     key: tuple[str, ...]
     retention_d: int
     event_time: str | None = None
@@ -51,6 +52,11 @@ TOPICS: Mapping[str, Topic] = {
             Topic(f"{role}.dlt", f"{role}.dlt", "dead-letters", ("dead_letter_id",), 30, None, 4 * MEBIBYTE)
             for role in DEAD_LETTER_ROLES
         ),
+        *(
+            # An original with six headers more, out of a dead letter: it has to take what fits in one.
+            Topic(f"{role}.retry", f"{role}.retry", None, (), 30, None, 4 * MEBIBYTE)
+            for role in DEAD_LETTER_ROLES
+        ),
     )
 }
 
@@ -72,3 +78,8 @@ def named(topic: Topic, prefix: str) -> Topic:
 def dead_letter_topic(role: str, prefix: str = "") -> Topic:
     """Where a role puts what it cannot process."""
     return named(TOPICS[f"{role}.dlt"], prefix)
+
+
+def retry_topic(role: str, prefix: str = "") -> Topic:
+    """What a role is given to process again; schemas.retries says where each record came from."""
+    return named(TOPICS[f"{role}.retry"], prefix)

@@ -31,7 +31,7 @@ from schemas.definitions import Definition
 from schemas.errors import BadRecord
 from schemas.strings import mismatches
 
-__all__ = ["DAY_MS", "EventTimeBounds", "Validator"]
+__all__ = ["DAY_MS", "LAST", "EventTimeBounds", "Validator"]
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]

@@ -87,7 +87,7 @@ def apply_topics(settings: Settings) -> list[Applied]:
                 topic.name,
                 present.get(topic.name, settings.kafka.partitions),
                 topic in missing,
-                client.register(topic.subject, history(topic.schema)),
+                client.register(topic.subject, history(topic.schema)) if topic.schema else 0,
             )
             for topic in wanted.values()
         ]

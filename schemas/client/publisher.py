@@ -23,6 +23,7 @@ from schemas.client.registry import Registry
 from schemas.client.writer import RecordWriter
 from schemas.definitions import definition
 from schemas.errors import BadRecord, DeliveryFailed, DeliveryPending, InvalidRecords, PublisherBroken
+from schemas.retries import Headers
 from schemas.topics import TOPICS, topics
 from schemas.validation import DAY_MS, EventTimeBounds
 
@@ -136,9 +137,13 @@ class Publisher:
         _, bad = self._check(topic, records, Counter())
         return bad
 
-    def send(self, topic: str, key: bytes, value: bytes) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         """Hand an already framed value to Kafka under the contract name `topic`."""
-        self._produce(self._topics[topic].name, key, value)
+        self._produce(self.name(topic), key, value, headers)
+
+    def name(self, topic: str) -> str:
+        """What Kafka calls this topic of the contract."""
+        return self._topics[topic].name
 
     def flush(self, timeout_s: float = 60.0) -> None:
         """Wait until everything is acknowledged. Raises DeliveryFailed, naming the first reasons.
@@ -175,10 +180,10 @@ class Publisher:
         concealed = [conceal(record, writer.known, self._default_country, dropped) for record in records]
         return writer.from_records(concealed, dropped)
 
-    def _produce(self, name: str, key: bytes | None, value: bytes) -> None:
+    def _produce(self, name: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         while True:
             try:
-                self._producer.produce(name, value, key, on_delivery=self._on_failure)
+                self._producer.produce(name, value, key, headers=list(headers), on_delivery=self._on_failure)
                 return
             except BufferError:  # the queue is full: let the client drain it
                 self._producer.poll(0.05)

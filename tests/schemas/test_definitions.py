@@ -29,7 +29,7 @@ from tests.schemas.messages import full_record
 
 FOLDER = files("schemas") / "avro"
 RELEASED: Mapping[str, str] = json.loads((FOLDER / "released.json").read_text(encoding="utf-8"))
-NAMES = sorted({topic.schema for topic in TOPICS.values()})
+NAMES = sorted({topic.schema for topic in TOPICS.values() if topic.schema})
 every_schema = pytest.mark.parametrize("name", NAMES)
 #: Attributes that are rules, and the Avro types they are rules of.
 RULES = {
@@ -187,7 +187,7 @@ def test_every_version_reads_every_other(name: str) -> None:
 def test_conventions(name: str) -> None:
     problems = [problem for version in history(name) for problem in convention_problems(version)]
     # A dead letter holds the headers of the original, however long their keys are.
-    assert problems == (["key has no bound"] if name == "dead-letters" else [])
+    assert problems == (["key has no bound"] * len(history(name)) if name == "dead-letters" else [])
 
 
 def test_an_attributed_conversion_begins_with_all_fields_of_the_conversion() -> None:

@@ -1,12 +1,14 @@
 import pytest
 
 from schemas.definitions import definition
-from schemas.topics import TOPICS, dead_letter_topic, named, topics
+from schemas.topics import DEAD_LETTER_ROLES, TOPICS, dead_letter_topic, named, retry_topic, topics
 
 everywhere = pytest.mark.parametrize("topic", TOPICS.values(), ids=TOPICS)
+WITH_SCHEMA = {name: topic for name, topic in TOPICS.items() if topic.schema}
+with_schema = pytest.mark.parametrize("topic", WITH_SCHEMA.values(), ids=WITH_SCHEMA)
 
 
-@everywhere
+@with_schema
 def test_keys_and_event_time_are_fields_of_the_schema(topic) -> None:
     schema = definition(topic.schema)
     fields = {field["name"]: field for field in schema.fields}
@@ -36,11 +38,23 @@ def test_a_namespace_is_in_front_of_the_topic_and_its_subject(topic) -> None:
     assert named(moved, "") == topic
 
 
-@everywhere
+@with_schema
 def test_a_dead_letter_has_room_for_the_largest_original(topic) -> None:
     if topic.schema != "dead-letters":
         for role in ("attribution", "loader"):
             assert dead_letter_topic(role).max_message_bytes > topic.max_message_bytes + (1 << 20)
+
+
+@pytest.mark.parametrize("role", DEAD_LETTER_ROLES)
+def test_what_is_in_a_dead_letter_can_be_retried(role: str) -> None:
+    assert retry_topic(role).max_message_bytes >= dead_letter_topic(role).max_message_bytes
+    assert retry_topic(role, "eu.").name == f"eu.{role}.retry"
+
+
+def test_every_topic_but_those_of_retries_has_a_schema() -> None:
+    assert TOPICS.keys() - WITH_SCHEMA.keys() == {f"{role}.retry" for role in DEAD_LETTER_ROLES}
+    with pytest.raises(KeyError):
+        definition(retry_topic("loader").schema)
 
 
 def test_a_role_without_a_dead_letter_topic_is_an_error() -> None:
@@ -58,4 +72,6 @@ def test_what_everything_is_keyed_and_kept_by() -> None:
         "attributed-conversions": (("conversion_id",), 120),
         "attribution.dlt": (("dead_letter_id",), 30),
         "loader.dlt": (("dead_letter_id",), 30),
+        "attribution.retry": ((), 30),
+        "loader.retry": ((), 30),
     }

@@ -11,7 +11,8 @@ from schemas import wire
 from schemas.client.publisher import Publisher
 from schemas.definitions import definition, parse
 from schemas.errors import BadRecord
-from schemas.topics import DEAD_LETTER_ROLES, dead_letter_topic
+from schemas.retries import Origin, to_headers
+from schemas.topics import DEAD_LETTER_ROLES, dead_letter_topic, retry_topic
 from sinks.dead_letters import DeadLetters, RawRecord
 from streams.admin import registry
 from streams.settings import Settings
@@ -133,5 +134,52 @@ def test_what_no_topic_takes_is_cut_and_said_to_be(publisher: Publisher, shared_
     assert letter["value"] == b"v" * (3 << 20)
     assert letter["key"] == b"k" * 1024
     assert letter["headers"] == []
+    assert letter["is_cut"]
     assert "value cut: it had 6000000 bytes" in letter["error_message"]
     assert "1000001 bytes of headers" in letter["error_message"]
+
+
+def test_what_was_cut_is_said_however_long_the_message_is(publisher: Publisher, shared_deployment: Settings) -> None:
+    put(publisher, RawRecord(602, 1, None, b"v" * 4_000_000, []), BadRecord(0, "undecodable", "x" * 4096))
+    message = letter_of(shared_deployment, 602)["error_message"]
+    assert len(message) == 2048
+    assert message.endswith("x (value cut: it had 4000000 bytes)")
+
+
+ORIGIN = Origin("eu.clicks", "first-topic-id", 3, 700, 1_750_000_000_123, 4)
+
+
+def test_a_retry_that_fails_is_a_later_attempt_of_the_letter_of_its_origin(
+    publisher: Publisher, shared_deployment: Settings
+) -> None:
+    record = RawRecord(5, 1_760_000_000_000, b"k", b"v", [*HEADERS, *to_headers(ORIGIN)])
+    topic = retry_topic(ROLE, shared_deployment.namespace).name
+    DeadLetters(publisher, ROLE).put(topic, "retry-topic-id", 1, record, BAD)
+    publisher.flush()
+    letter = letter_of(shared_deployment, 700)
+    assert letter["dead_letter_id"] == f"{ROLE}:first-topic-id:3:700"
+    told = (letter["topic"], letter["topic_id"], letter["partition"], letter["attempt"])
+    assert told == ("eu.clicks", "first-topic-id", 3, 4)
+    assert letter["record_time"].timestamp() * 1000 == 1_750_000_000_123
+    assert (letter["key"], letter["value"]) == (b"k", b"v")
+    assert [(header["key"], header["value"]) for header in letter["headers"]] == HEADERS
+
+
+def test_a_record_on_the_retry_topic_that_is_no_retry_is_a_letter_of_that_topic(
+    publisher: Publisher, shared_deployment: Settings
+) -> None:
+    spoilt = [header for header in to_headers(ORIGIN) if header[0] != "spendloop-attempt"]
+    topic = retry_topic(ROLE, shared_deployment.namespace).name
+    DeadLetters(publisher, ROLE).put(topic, "retry-topic-id", 1, RawRecord(800, 1, b"k", b"v", spoilt), BAD)
+    publisher.flush()
+    letter = letter_of(shared_deployment, 800)
+    assert letter["dead_letter_id"] == f"{ROLE}:retry-topic-id:1:800"
+    assert (letter["topic"], letter["attempt"]) == (topic, 1)
+    assert [(header["key"], header["value"]) for header in letter["headers"]] == spoilt
+
+
+def test_a_source_record_cannot_pass_for_a_retry(publisher: Publisher, shared_deployment: Settings) -> None:
+    put(publisher, RawRecord(900, 1, b"k", b"v", to_headers(ORIGIN)))
+    letter = letter_of(shared_deployment, 900)
+    assert letter["dead_letter_id"] == f"{ROLE}:topic-id:2:900"
+    assert letter["attempt"] == 1

@@ -64,6 +64,16 @@ def test_a_key_goes_where_the_java_client_and_aiokafka_put_it(
     assert {record.partition() for record in found} == set(partitions)
 
 
+def test_what_is_framed_already_is_sent_as_it_is(shared_deployment: Settings, publisher: Publisher) -> None:
+    retries = Tail(shared_deployment, "loader.retry")
+    headers = [("text", b"a"), ("absent", None), ("text", b"\xff")]
+    publisher.send("loader.retry", b"key", b"\x00value", headers)
+    publisher.send("loader.retry", None, None)
+    publisher.flush()
+    found = [(record.key(), record.value(), record.headers()) for record in retries.read()]
+    assert sorted(found, key=repr) == [(None, None, None), (b"key", b"\x00value", headers)]
+
+
 def test_delivery_settings_are_not_for_a_caller_to_weaken(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
 

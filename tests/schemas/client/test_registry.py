@@ -141,11 +141,20 @@ class TestApply:
         assert {item.topic for item in first} == {topic.name for topic in wanted.values()}
         assert all(item.created for item in first)
         assert all(
-            item.new_versions == len(history(topic.schema)) for item, topic in zip(first, wanted.values(), strict=True)
+            item.new_versions == (len(history(topic.schema)) if topic.schema else 0)
+            for item, topic in zip(first, wanted.values(), strict=True)
         )
         second = apply_topics(settings)
         assert [(item.topic, item.partitions) for item in second] == [(item.topic, item.partitions) for item in first]
         assert not any(item.created or item.new_versions for item in second)
+
+    def test_a_topic_of_retries_has_no_subject(self, deployment: Settings) -> None:
+        """Its records are those of other topics: a subject of its own could only be wrong."""
+        topic = topics(deployment.namespace)["loader.retry"]
+        client = registry(deployment)
+        with pytest.raises(RegistryUnavailable, match="no schema is registered"):
+            client.writer_schemas(topic.subject, [1])
+        client.close()
 
     def test_another_number_of_partitions_is_refused(self, deployment: Settings) -> None:
         changed = deployment.model_copy(update={"kafka": deployment.kafka.model_copy(update={"partitions": 6})})

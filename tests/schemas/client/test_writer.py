@@ -106,6 +106,7 @@ def test_what_the_batch_encoder_cannot_do_is_written_one_by_one(contract: str) -
             "key": b"\xff",
             "value": b"\x00",
             "headers": [{"key": "h", "value": None}],
+            "is_cut": False,
         }
     else:
         row = dict(schema.defaults) | dict.fromkeys(schema.required, 1)
