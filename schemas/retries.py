@@ -25,10 +25,10 @@ TOPIC, TOPIC_ID, PARTITION, OFFSET, TIME, ATTEMPT = NAMES = (
     "spendloop-origin-time",
     "spendloop-attempt",
 )
-#: What Kafka calls topics and their ids.
+#: What Kafka calls topics and their ids, which clients write in either alphabet of base 64.
 TEXTS: Mapping[str, re.Pattern[str]] = {
     TOPIC: re.compile(r"[A-Za-z0-9._-]{1,249}"),
-    TOPIC_ID: re.compile(r"[A-Za-z0-9_-]{1,64}"),
+    TOPIC_ID: re.compile(r"[A-Za-z0-9+/=_-]{1,64}"),
 }
 #: The least and the greatest of each number.
 NUMBERS: Mapping[str, tuple[int, int]] = {

@@ -9,7 +9,7 @@ ORIGIN = Origin("eu.crm-events", "Zm9v_-9AQhGdTvC5aQFNCA", 3, 991, 1_750_000_000
 origins = st.builds(
     Origin,
     st.from_regex(r"[A-Za-z0-9._-]{1,249}", fullmatch=True),
-    st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9+/=_-]{1,64}", fullmatch=True),
     st.integers(0, 2**31 - 1),
     st.integers(0, 2**63 - 1),
     st.integers(0, 7_258_118_400_000),
