@@ -40,13 +40,13 @@ def table_name(contract: str) -> str:
 def to_rows(
     batch: pa.RecordBatch,
     columns: frozenset[str],
-    partition: int,
+    partition: int | npt.NDArray[np.int32],
     offsets: npt.NDArray[np.int64],
     ingest_ms: npt.NDArray[np.int64],
 ) -> pa.Table:
     """Rows for a table that has these columns; what it has no column for is left out.
 
-    `offsets` and `ingest_ms` have shape (batch.num_rows,).
+    `offsets` and `ingest_ms` have shape (batch.num_rows,), as `partition` has where the rows are of several.
     """
     rows: dict[str, pa.Array] = {}
     for field in batch.schema:

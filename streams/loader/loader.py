@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoder
 from schemas.errors import BadRecord
-from schemas.topics import Topic, topics
+from schemas.topics import Topic, retry_topic, topics
 from sinks.clickhouse.migrations import apply
 from sinks.clickhouse.tables import LOADED, table_name, to_rows
 from sinks.dead_letters import DeadLetters, RawRecord
@@ -21,8 +21,10 @@ from sinks.errors import Unavailable
 from streams.admin import TopicRecreated, registry, require_same_topics, topic_ids
 from streams.clickhouse import connect, migrations
 from streams.loader.blocks import Block, CommitNote, Range
+from streams.loader.retries import decode_retries
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
+from streams.replay.origins import headers_of
 from streams.settings import Settings
 
 __all__ = ["ROLE", "Loader"]
@@ -61,6 +63,9 @@ class Loader:
     A partition that is assigned with a pending end in its commit begins with exactly that block, under the same
     token, which ClickHouse drops if it did land. Where a commit has expired, load_progress says where to begin.
 
+    A block of the retry topic may hold records of several topics: each topic's are inserted on their own, with the
+    place and ingest time of the originals, so that a row replaces the same one where it was loaded before.
+
     Guarantee: effectively once per record; delivery.md, rules 6, 8 and 12.
     """
 
@@ -69,18 +74,21 @@ class Loader:
         self._metrics = metrics
         self._patience = Patience(metrics)
         names = topics(settings.namespace)
-        self._topics: dict[str, Topic] = {names[contract].name: names[contract] for contract in LOADED}
+        self._retry_topic = retry_topic(ROLE, settings.namespace)
+        read = [*(names[contract] for contract in LOADED), self._retry_topic]
+        self._topics: dict[str, Topic] = {topic.name: topic for topic in read}
         self._topic_ids = topic_ids(settings.kafka.client(), list(self._topics))
         self._registry = registry(settings)
         self._decoders = {
             name: Decoder(topic, self._registry, settings.event_time_bounds(topic.contract))
             for name, topic in self._topics.items()
+            if topic.schema
         }
         self._publisher = Publisher(settings.kafka.client(), self._registry, prefix=settings.namespace)
         self._dead_letters = DeadLetters(self._publisher, ROLE)
         self._clickhouse = connect(settings)
         apply(self._clickhouse, migrations())
-        self._columns = {name: self._columns_of(topic) for name, topic in self._topics.items()}
+        self._columns = {name: self._columns_of(self._topics[name]) for name in self._decoders}
         self._blocks: dict[tuple[str, int], Block] = {}
         self._next_topic_check = 0.0
         self._consumer = Consumer(
@@ -153,14 +161,19 @@ class Loader:
             self._commit(topic, block, block.end, CommitNote(block.topic_id))
             return
         began = time.perf_counter()
-        contract = self._topics[topic].contract
-        rows, ingest_ms = self._decode(topic, block, records)
+        if topic == self._retry_topic.name:
+            inserts, ingest_ms = self._decode_retries(topic, block, records)
+        else:
+            rows, ingest_ms = self._decode(topic, block, records)
+            inserts = [(table_name(self._topics[topic].contract), rows, block.token)]
         self._commit(topic, block, block.start, CommitNote(block.topic_id, block.end))
-        if rows.num_rows:
-            self._insert(topic, block, table_name(contract), rows, block.token)
+        for table, rows, token in inserts:
+            if rows.num_rows:
+                self._insert(topic, block, table, rows, token)
         self._insert(topic, block, "load_progress", self._progress(topic, block, ingest_ms), f"{block.token}-progress")
         self._commit(topic, block, block.end, CommitNote(block.topic_id))
-        self._observe(topic, block, records, rows.num_rows, time.perf_counter() - began)
+        loaded = sum(rows.num_rows for _, rows, _ in inserts)
+        self._observe(topic, block, records, loaded, time.perf_counter() - began)
 
     def _decode(self, topic: str, block: Range, records: Sequence[Any]) -> tuple[pa.Table, int]:
         """Rows for the table, and the newest ingest time in milliseconds."""
@@ -168,20 +181,42 @@ class Loader:
         times = np.fromiter((record.timestamp()[1] for record in records), np.int64, len(records))
         decoder = self._decoders[topic]
         decoded = self._wait(topic, block, "decode", lambda: decoder.decode(values, times))
-        if decoded.bad:
-            self._wait(topic, block, "dead_letters", lambda: self._bury(topic, block, records, decoded.bad))
-            for bad in decoded.bad:
-                self._metrics.discarded.labels(self._topics[topic].contract, bad.error).inc()
-            log.warning("%s: %d records to the dead letters", topic, len(decoded.bad))
+        self._discard(topic, block, records, decoded.bad)
         self._metrics.observe_decoded(self._topics[topic], block.partition, decoded, times)
         offsets = np.fromiter((record.offset() for record in records), np.int64, len(records))
         rows = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[decoded.rows], times[decoded.rows])
         return rows, int(times.max())
 
+    def _decode_retries(
+        self, topic: str, block: Range, records: Sequence[Any]
+    ) -> tuple[list[tuple[str, pa.Table, str]], int]:
+        """(table, rows, token) for each topic the records come from, and the newest ingest time of the retries."""
+        messages, headers = [record.value() for record in records], [headers_of(record) for record in records]
+        parts, bad = self._wait(
+            topic, block, "decode", lambda: decode_retries(messages, headers, self._decoders, self._columns)
+        )
+        self._discard(topic, block, records, bad)
+        inserts = []
+        for part in parts:
+            contract = self._topics[part.topic].contract
+            for field, count in part.decoded.dropped_fields.items():
+                self._metrics.dropped_fields.labels(contract, field).inc(count)
+            table = table_name(contract)
+            inserts.append((table, part.rows, f"{block.token}-{table}"))
+        return inserts, max(record.timestamp()[1] for record in records)
+
+    def _discard(self, topic: str, block: Range, records: Sequence[Any], bad: Sequence[BadRecord]) -> None:
+        if not bad:
+            return
+        self._wait(topic, block, "dead_letters", lambda: self._bury(topic, block, records, bad))
+        for item in bad:
+            self._metrics.discarded.labels(self._topics[topic].contract, item.error).inc()
+        log.warning("%s: %d records to the dead letters", topic, len(bad))
+
     def _bury(self, topic: str, block: Range, records: Sequence[Any], bad: Sequence[BadRecord]) -> None:
         for item in bad:
             record = records[item.row]
-            raw = RawRecord(record.offset(), record.timestamp()[1], record.key(), record.value(), _headers(record))
+            raw = RawRecord(record.offset(), record.timestamp()[1], record.key(), record.value(), headers_of(record))
             self._dead_letters.put(topic, block.topic_id, block.partition, raw, item)
         self._publisher.flush()
 
@@ -299,14 +334,6 @@ class Loader:
             f"AND database = '{self._clickhouse.database}' AND table = '{table_name(topic.contract)}'"
         )
         return frozenset(found.column("name").to_pylist())
-
-
-def _headers(record: Any) -> Sequence[tuple[str, bytes | None]]:
-    """The record's headers; none where a name is not UTF-8, which the client cannot read."""
-    try:
-        return record.headers() or []
-    except (SystemError, UnicodeDecodeError):
-        return []
 
 
 def _committed(consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
