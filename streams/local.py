@@ -9,12 +9,10 @@ from functools import partial
 from deploy.local.processes import free_ports
 from deploy.local.stack import LocalStack
 from streams.admin import apply_topics
+from streams.roles import ROLES
 from streams.settings import Settings, load_settings
 
-__all__ = ["ROLES", "start_roles", "start_servers"]
-
-#: Roles of a full stack, and the command of each.
-ROLES = {"attribution": ("worker", "attribution"), "loader": ("load",)}
+__all__ = ["start_roles", "start_servers"]
 
 
 def start_servers(stack: LocalStack, report: Callable[[str], None]) -> Settings:
@@ -27,15 +25,15 @@ def start_servers(stack: LocalStack, report: Callable[[str], None]) -> Settings:
 
 def start_roles(stack: LocalStack, settings: Settings) -> None:
     """Start every role that does not run, and wait until each serves its metrics."""
-    for name, command in ROLES.items():
-        recorded = next((status for status in stack.status() if status.name == name), None)
+    for role in ROLES.values():
+        recorded = next((status for status in stack.status() if status.name == role.name), None)
         if recorded is not None and recorded.health == "running":
             continue
         port = free_ports(1)[0]
         address = f"http://127.0.0.1:{port}/metrics"
         stack.start_process(
-            name,
-            [sys.executable, "-m", "streams.cli.main", *command, "--metrics-port", str(port)],
+            role.name,
+            [sys.executable, "-m", "streams.cli.main", *role.command.split(), "--metrics-port", str(port)],
             address=address,
             is_healthy=partial(_answers, address),
         )

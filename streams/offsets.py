@@ -10,7 +10,7 @@ from schemas.topics import topics
 from sinks.errors import Unavailable
 from streams.settings import Settings
 
-__all__ = ["Offsets"]
+__all__ = ["Offsets", "patiently"]
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.2
@@ -41,7 +41,7 @@ class Offsets:
         consumer = self._consumer("loader")
 
         def end(tp: TopicPartition) -> int:
-            return int(_patiently(lambda: consumer.get_watermark_offsets(tp, TIMEOUT_S))[1])
+            return int(patiently(lambda: consumer.get_watermark_offsets(tp, TIMEOUT_S))[1])
 
         return {tp.partition: end(tp) for tp in self._partitions(consumer, contract)}
 
@@ -49,7 +49,7 @@ class Offsets:
         """What the role's group has committed, by partition; nothing committed counts as zero."""
         consumer = self._consumer(role)
         partitions = self._partitions(consumer, contract)
-        found = _patiently(lambda: consumer.committed(partitions, TIMEOUT_S))
+        found = patiently(lambda: consumer.committed(partitions, TIMEOUT_S))
         return {tp.partition: max(tp.offset, 0) for tp in found}
 
     def close(self) -> None:
@@ -65,12 +65,12 @@ class Offsets:
 
     def _partitions(self, consumer: Consumer, contract: str) -> list[TopicPartition]:
         name = self._topics[contract].name
-        numbers = _patiently(lambda: consumer.list_topics(name, TIMEOUT_S)).topics[name].partitions
+        numbers = patiently(lambda: consumer.list_topics(name, TIMEOUT_S)).topics[name].partitions
         return [TopicPartition(name, number) for number in sorted(numbers)]
 
 
-def _patiently(question: Callable[[], Any]) -> Any:
-    """The answer, asked again while the broker is still settling who coordinates what."""
+def patiently(question: Callable[[], Any]) -> Any:
+    """The answer, asked again while the broker is still settling who coordinates what. Raises Unavailable."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:

@@ -6,8 +6,10 @@ import click
 
 from streams.cli.check import check
 from streams.cli.demo import demo
+from streams.cli.dlt import dlt
 from streams.cli.errors import explain
 from streams.cli.publish import publish
+from streams.cli.replay import replay
 from streams.cli.roles import load, worker
 from streams.cli.sql import sql
 from streams.cli.stack import down, status, up
@@ -39,7 +41,7 @@ def cli() -> None:
     """Closes the loop on ad spend: clicks and conversions in, attributed revenue out."""
 
 
-for command in (up, down, status, topics, publish, worker, load, demo, sql, check):
+for command in (up, down, status, topics, publish, worker, load, dlt, replay, demo, sql, check):
     cli.add_command(command)
 
 

@@ -1,0 +1,57 @@
+"""What is typed after options: moments, rates, roles."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from streams.roles import ROLES
+
+__all__ = ["Moment", "Rate", "RoleName"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(click.ParamType):
+    """A moment in ISO 8601 with its zone, as milliseconds since 1970."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Click's hook."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a time in ISO 8601, such as 2026-03-01T14:00:00Z", param, ctx)
+        if moment.tzinfo is None:
+            given = moment.isoformat()
+            self.fail(f"{value!r} has no zone: write {given}Z, or {given}+02:00", param, ctx)
+        if moment < EPOCH:
+            self.fail(f"{value!r} is before 1970", param, ctx)
+        return int(moment.timestamp() * 1000)
+
+
+class Rate(click.ParamType):
+    """Records a second: 500 or 500/s."""
+
+    name = "n/s"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Click's hook."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/s)?", str(value))
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a number of records a second, such as 500/s", param, ctx)
+        return float(match[1])
+
+
+class RoleName(click.ParamType):
+    """The name of a role."""
+
+    name = "role"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Click's hook."""
+        if value not in ROLES:
+            self.fail(f"{value!r} is none of {', '.join(ROLES)}", param, ctx)
+        return str(value)

@@ -1,0 +1,57 @@
+"""The roles: what each reads, what starts it, and whether it may be given a record again."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from schemas.topics import retry_topic
+from sinks.clickhouse.tables import LOADED
+from streams.settings import Settings
+
+__all__ = ["ROLES", "Generation", "Role"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A topic as it is now, and where a role begins in it.
+
+    name, topic_id: Kafka's.
+    starts: the offset to begin at, of each partition that cannot go on from where it was.
+    """
+
+    name: str
+    topic_id: str
+    starts: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One role.
+
+    command: what starts a process of it, after `spendloop`.
+    inputs: the topics of the contract it reads, beside that of its retries.
+    repeats: processing a record again changes nothing, since its effects are idempotent by id. A role whose state
+        adds up, or depends on order, is rebuilt instead.
+    accept: tells what the role keeps outside Kafka, such as fences, of a new generation of a topic it reads. None
+        where the commits are all there is.
+    """
+
+    name: str
+    command: str
+    inputs: tuple[str, ...]
+    repeats: bool
+    accept: Callable[[Settings, Generation], None] | None = None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every topic it reads."""
+        return (*self.inputs, retry_topic(self.name).contract)
+
+
+#: Each role enters itself here: the commands that replay, accept and start go by it.
+ROLES: dict[str, Role] = {
+    role.name: role
+    for role in (
+        Role("attribution", "worker attribution", ("clicks", "conversions"), repeats=True),
+        Role("loader", "load", LOADED, repeats=True),
+    )
+}

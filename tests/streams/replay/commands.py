@@ -1,0 +1,17 @@
+"""The command as it is typed, in this process."""
+
+from click.testing import CliRunner, Result
+
+from streams.cli.main import cli
+
+
+def spendloop(*arguments: str, typed: str | None = None) -> Result:
+    """Run it; `typed` answers what it asks, and without it there is nobody to ask."""
+    return CliRunner().invoke(cli, arguments, input=typed, prog_name="spendloop")
+
+
+def done(*arguments: str) -> str:
+    """What it prints, where it succeeds."""
+    result = spendloop(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
