@@ -46,7 +46,7 @@ class TopicRecreated(Exception):
     def __init__(self, topic: str, was: str, now: str, group: str) -> None:
         super().__init__(
             f"{topic} was created anew (it was {was}, it is {now}): its offsets are other records now. To go on with "
-            f"the new topic, stop every process of the role and delete the consumer group {group}."
+            f"the new topic, stop every process of the group {group} and run `spendloop topics accept`."
         )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -10,7 +10,7 @@ from schemas.topics import topics
 from sinks.errors import Unavailable
 from streams.settings import Settings
 
-__all__ = ["Offsets", "patiently"]
+__all__ = ["Commit", "Offsets", "patiently"]
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.2
@@ -20,6 +20,13 @@ SETTLING = (
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
 )
+
+
+class Commit(NamedTuple):
+    """What a group has committed for a partition: the offset, None where nothing, and the text beside it."""
+
+    offset: int | None
+    metadata: str
 
 
 class Offsets:
@@ -38,19 +45,28 @@ class Offsets:
 
     def ends(self, contract: str) -> dict[int, int]:
         """Offset after the newest record, by partition."""
+        return {partition: end for partition, (_, end) in self.bounds(contract).items()}
+
+    def bounds(self, contract: str) -> dict[int, tuple[int, int]]:
+        """Offset of the oldest record and offset after the newest, by partition."""
         consumer = self._consumer("loader")
 
-        def end(tp: TopicPartition) -> int:
-            return int(patiently(lambda: consumer.get_watermark_offsets(tp, TIMEOUT_S))[1])
+        def bounds(tp: TopicPartition) -> tuple[int, int]:
+            low, high = patiently(lambda: consumer.get_watermark_offsets(tp, TIMEOUT_S))
+            return low, high
 
-        return {tp.partition: end(tp) for tp in self._partitions(consumer, contract)}
+        return {tp.partition: bounds(tp) for tp in self._partitions(consumer, contract)}
 
     def committed(self, role: str, contract: str) -> dict[int, int]:
         """What the role's group has committed, by partition; nothing committed counts as zero."""
+        return {partition: commit.offset or 0 for partition, commit in self.commits(role, contract).items()}
+
+    def commits(self, role: str, contract: str) -> dict[int, Commit]:
+        """The commits of the role's group, by partition."""
         consumer = self._consumer(role)
         partitions = self._partitions(consumer, contract)
         found = patiently(lambda: consumer.committed(partitions, TIMEOUT_S))
-        return {tp.partition: max(tp.offset, 0) for tp in found}
+        return {tp.partition: Commit(tp.offset if tp.offset >= 0 else None, tp.metadata or "") for tp in found}
 
     def close(self) -> None:
         """Close the clients."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from schemas.topics import retry_topic
 from sinks.clickhouse.tables import LOADED
 from streams.settings import Settings
 
@@ -44,7 +43,7 @@ class Role:
     @property
     def reads(self) -> tuple[str, ...]:
         """Every topic it reads."""
-        return (*self.inputs, retry_topic(self.name).contract)
+        return (*self.inputs, f"{self.name}.retry")
 
 
 #: Each role enters itself here: the commands that replay, accept and start go by it.

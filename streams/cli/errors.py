@@ -4,6 +4,7 @@ from deploy.local.errors import StackError
 from schemas.errors import ContractError
 from sinks.clickhouse.migrations import MigrationError
 from sinks.errors import Refused, Unavailable
+from streams.accept import RoleRunning
 from streams.admin import TopicError, TopicRecreated
 from streams.demo.errors import DemoFailed
 from streams.files import UnreadableFile
@@ -21,6 +22,7 @@ FORESEEN = (
     TopicError,
     DemoFailed,
     TopicRecreated,
+    RoleRunning,
     UnreadableFile,
 )
 
