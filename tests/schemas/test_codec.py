@@ -428,7 +428,7 @@ def test_every_error_is_in_the_documentation() -> None:
     documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert documented == {
         *("empty", "too_short", "wrong_magic", "unknown_schema", "undecodable", "trailing_bytes"),
-        *("missing_id", "field_too_long", "bad_value", "event_time_out_of_range"),
+        *("missing_id", "field_too_long", "bad_value", "event_time_out_of_range", "not_a_retry"),
     }
 
 
