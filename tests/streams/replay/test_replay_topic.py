@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from schemas.retries import Origin, to_headers
 from schemas.topics import topics
@@ -59,6 +59,22 @@ def test_what_lies_between_is_published_with_its_origin(deployment: Settings) ->
         origin = Origin(name, topic_id, partition, offset, originals[value].timestamp()[1], 1)
         assert found[value].headers() == [*own, *to_headers(origin)]
         assert found[value].key() == originals[value].key()
+
+
+def test_a_record_of_another_time_among_them_is_left_out(deployment: Settings) -> None:
+    """A broker's clock may go back when another leads the partition."""
+    name = topics(deployment.namespace)["clicks"].name
+    entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    admin = AdminClient(deployment.kafka.client())
+    admin.incremental_alter_configs([resource])[resource].result(30)
+    producer, begin_ms = Producer(deployment.kafka.client()), int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    for value, after_ms in (("in", 5), ("before", -5), ("in too", 6)):
+        producer.produce(name, value.encode(), partition=0, timestamp=begin_ms + after_ms)
+    assert producer.flush(30) == 0
+    retries = Tail(deployment, "loader.retry")
+    done("replay", "clicks", *WHEN, "--role", "loader", "--yes")
+    assert sorted(record.value() for record in retries.read()) == [b"in", b"in too"]
 
 
 def test_until_now_where_no_end_is_given(deployment: Settings) -> None:
