@@ -1,6 +1,6 @@
 """Every way a record can be refused, and the one way the registry can be out of reach."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = [
     "BadRecord",
@@ -28,6 +28,10 @@ class BadRecord:
     message: str
     schema_id: int | None = None
     account_id: str | None = None
+
+    def moved_to(self, row: int) -> "BadRecord":
+        """The same, at its position in another batch."""
+        return replace(self, row=row)
 
 
 class ContractError(Exception):

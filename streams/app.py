@@ -5,6 +5,7 @@ import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import faust
@@ -46,10 +47,12 @@ class App(faust.App):  # type: ignore[misc]
 
     kafka: settings of a librdkafka client.
     starting_points: where the partitions assigned begin; asked again after a rewind. It may take its time.
+    topic_ids: Kafka's, by topic; they go into commits.
     """
 
     kafka: Mapping[str, Any]
     starting_points: StartingPoints
+    topic_ids: Mapping[str, str]
 
 
 async def commits(committed: Mapping[TP, int | None], log_starts: Offsets) -> Offsets:
@@ -76,7 +79,12 @@ async def work_through(stream: Any, work: Callable[[Chunk], Awaitable[None]]) ->
         event.ack()
 
 
-def create_app(role: str, settings: Settings, starting_points: StartingPoints = commits) -> App:
+def create_app(
+    role: str,
+    settings: Settings,
+    starting_points: StartingPoints = commits,
+    topic_ids: Mapping[str, str] = MappingProxyType({}),
+) -> App:
     """An app with the batch transport, at-least-once, that stops at anything unexpected."""
     app = App(
         settings.group(role),
@@ -104,6 +112,7 @@ def create_app(role: str, settings: Settings, starting_points: StartingPoints = 
     )
     app.kafka = settings.kafka.client()
     app.starting_points = starting_points
+    app.topic_ids = topic_ids
     return app
 
 

@@ -1,9 +1,12 @@
 """The roles: what each reads, what starts it, and whether it may be given a record again."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from schemas.spans import Partition
 from sinks.clickhouse.tables import LOADED
+from streams.attribution_inputs import attribution_store
 from streams.settings import Settings
 
 __all__ = ["ROLES", "Generation", "Role"]
@@ -46,11 +49,23 @@ class Role:
         return (*self.inputs, f"{self.name}.retry")
 
 
+def _accept_facts(settings: Settings, generation: Generation) -> None:
+    async def accept() -> None:
+        store = attribution_store(settings)
+        try:
+            starts = {Partition(generation.topic_id, number): start for number, start in generation.starts.items()}
+            await store.fences.accept(starts)
+        finally:
+            await store.close()
+
+    asyncio.run(accept())
+
+
 #: Each role enters itself here: the commands that replay, accept and start go by it.
 ROLES: dict[str, Role] = {
     role.name: role
     for role in (
-        Role("attribution", "worker attribution", ("clicks", "conversions"), repeats=True),
+        Role("attribution", "worker attribution", ("clicks", "conversions"), repeats=True, accept=_accept_facts),
         Role("loader", "load", LOADED, repeats=True),
     )
 }

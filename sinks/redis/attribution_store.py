@@ -20,9 +20,10 @@ from schemas.spans import Span
 from sinks.redis.connection import RedisConnection, packed
 from sinks.redis.fences import Fences
 
-__all__ = ["MAX_ENTRIES", "ROLE", "AttributionStore"]
+__all__ = ["MAX_ENTRIES", "REBUILD", "ROLE", "AttributionStore"]
 
 ROLE = "attribution"
+REBUILD = "attribution.rebuild"
 #: A script blocks the server while it runs: so many identifiers are about 15 ms.
 ENTRIES_A_SCRIPT = 2_000
 #: More touchpoints of one identifier in one bucket are not a person's: a broken tag gave many the same id, which
@@ -35,11 +36,14 @@ KEYS_A_SCAN = 1_000
 class AttributionStore:
     """What the attribution role knows, shared by all its workers."""
 
-    def __init__(self, url: str, *, namespace: str = "", shards: int = 1) -> None:
-        """`url` is redis://user:password@host:port/db. `shards` is fixed for the life of a deployment."""
+    def __init__(self, url: str, *, namespace: str = "", shards: int = 1, fences: str = ROLE) -> None:
+        """`url` is redis://user:password@host:port/db. `shards` is fixed for the life of a deployment.
+
+        `fences` names the fences that scripts move.
+        """
         self._redis = RedisConnection(url)
         self._prefixes = [f"sl:1:{{s{shard}}}:{namespace}" for shard in range(shards)]
-        self.fences = Fences(self._redis, self._prefixes, ROLE)
+        self.fences = Fences(self._redis, self._prefixes, fences)
         self._store_touchpoints = self._redis.script("fence.lua", "attribution.lua", "store_touchpoints.lua")
         self._store_conversions = self._redis.script("fence.lua", "attribution.lua", "store_conversions.lua")
 
@@ -58,10 +62,10 @@ class AttributionStore:
         return await self._run(self._store_conversions, span, facts, _conversion_parts, is_end)
 
     async def wipe(self) -> int:
-        """Forget everything, fences first. Returns how many keys there were. Raises Unavailable, Refused."""
+        """Forget everything, the role's fences first. Returns how many keys there were. Raises Unavailable, Refused."""
         redis, count = self._redis, 0
         for prefix in self._prefixes:
-            await redis.ask(redis.client.delete(f"{prefix}f:{ROLE}"))
+            await redis.ask(redis.client.delete(f"{prefix}f:{ROLE}", f"{prefix}f:{REBUILD}"))
             cursor = -1
             while cursor:
                 cursor, keys = await redis.ask(
@@ -69,6 +73,11 @@ class AttributionStore:
                 )
                 count += await redis.ask(redis.client.unlink(*keys)) if keys else 0
         return count
+
+    async def end_rebuild(self) -> None:
+        """Make the fences of a rebuild the role's: until then the role finds none, and refuses. Raises Unavailable."""
+        for prefix in self._prefixes:
+            await self._redis.ask(self._redis.client.rename(f"{prefix}f:{REBUILD}", f"{prefix}f:{ROLE}"))
 
     async def ping(self) -> None:
         """Raises Unavailable where Redis does not answer, Refused where it does not let us in."""

@@ -63,6 +63,16 @@ class Fences:
                 await self._redis.ask(fence)
         self._known |= {partition: start - 1 for partition, start in starts.items()}
 
+    async def accept(self, starts: Mapping[Partition, int]) -> None:
+        """Let partitions begin here, whatever was before; a fence never moves back. Raises Unavailable."""
+        found = await self.read(list(starts))
+        for partition, start in starts.items():
+            fence = found[partition]
+            if fence is None or fence < start - 1:
+                for prefix in self._prefixes:
+                    moved = self._redis.client.hset(self._key(prefix), _field(partition), str(start - 1))
+                    await self._redis.ask(moved)
+
     async def run(self, script: Any, prefix: str, span: Span, payload: Any, *, is_end: bool) -> Any:
         """Run a script that begins with fence.lua. The fence moves to the span's end, where this is its last script.
 

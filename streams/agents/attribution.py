@@ -17,18 +17,18 @@ from processors.attribution.attribute import (
     assemble,
     conversions_of_clicks,
 )
-from processors.attribution.facts import click_facts, conversion_facts
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
 from schemas.facts import Held
-from schemas.spans import Partition, Span
-from schemas.topics import topics
+from schemas.spans import Partition
+from schemas.topics import Topic, topics
 from sinks.dead_letters import DeadLetters, RawRecord
-from sinks.redis.attribution_store import ROLE, AttributionStore
+from sinks.redis.attribution_store import ROLE
 from sinks.redis.fences import StateBehind, StateLost
-from streams.admin import registry, require_same_topics, topic_ids
+from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
+from streams.attribution_inputs import CLICKS, CONVERSIONS, Inputs, Part, attribution_store
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
@@ -36,20 +36,13 @@ from streams.settings import Settings
 from streams.starting_points import LOST, start_of_facts
 from streams.transport.chunk import Abandoned, Chunk
 
-__all__ = ["ROLE", "SOURCES", "Attribution", "attribution_store", "create_attribution_app"]
+__all__ = ["ROLE", "Attribution", "create_attribution_app"]
 
-SOURCES = ("clicks", "conversions")
 OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
 TOPIC_CHECK_S = 10.0
 
 log = logging.getLogger(__name__)
-
-
-def attribution_store(settings: Settings) -> AttributionStore:
-    """The state of the role in this deployment."""
-    section = settings.redis
-    return AttributionStore(section.url.get_secret_value(), namespace=settings.namespace, shards=section.shards)
 
 
 class Attribution:
@@ -70,35 +63,38 @@ class Attribution:
 
     def __init__(self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None]) -> None:
         """`rewind` begins all partitions anew, where `starting_points` says."""
-        names = topics(settings.namespace)
         self._metrics = metrics
         self._rewind = rewind
-        self._topics = names
         self._kafka = settings.kafka.client()
         self._group = settings.group(ROLE)
         self._patience = Patience(metrics)
-        self._registry = registry(settings)
+        schemas = registry(settings)
         self._retention = settings.retention()
-        self._match_on = settings.attribution.match_on
-        producer = {**settings.kafka.client(), "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
-        self._publisher = Publisher(producer, self._registry, prefix=settings.namespace, bounds=None)
+        producer = {**self._kafka, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
+        self._publisher = Publisher(producer, schemas, prefix=settings.namespace, bounds=None)
         # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
         self._emitting = asyncio.Lock()
         self._dead_letters = DeadLetters(self._publisher, ROLE)
         self._store = attribution_store(settings)
-        self._decoders = {
-            contract: Decoder(names[contract], self._registry, settings.event_time_bounds(contract))
-            for contract in SOURCES
-        }
+        self._inputs = Inputs(settings, schemas, self._store)
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
-        self._held_decoder = Decoder(names["conversions"], self._registry)
-        self._topic_ids = topic_ids(self._kafka, [names[contract].name for contract in SOURCES])
+        self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
+
+    @property
+    def topics(self) -> Sequence[Topic]:
+        """The topics it reads."""
+        return list(self._inputs.topics.values())
+
+    @property
+    def topic_ids(self) -> Mapping[str, str]:
+        """Of the topics it reads, by Kafka's names, as they were when it began."""
+        return self._inputs.topic_ids
 
     async def starting_points(
         self, committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]
     ) -> Mapping[TP, int]:
         """Where each partition begins. Raises StateLost."""
-        partitions = {tp: Partition(self._topic_ids[tp.topic], tp.partition) for tp in committed}
+        partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
         fences = self._store.fences
         found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
         starts = {}
@@ -111,61 +107,63 @@ class Attribution:
         await self._patience.wait_for("fences", lambda: fences.begin(new))
         return starts
 
-    async def on_clicks(self, chunk: Chunk) -> None:
-        """Work on a chunk of clicks; when it returns, the chunk may be finished."""
-        decoded, ingest_ms = await self._decode("clicks", chunk)
-        facts = click_facts(decoded.batch, ingest_ms, self._retention, self._match_on)
-        held = await self._stored(chunk, lambda: self._store.add_touchpoints(self._span(chunk), facts))
+    async def work(self, chunk: Chunk) -> None:
+        """Work on a chunk; when it returns, the chunk may be finished."""
+        parts, bad = self._inputs.parts(chunk)
+        topic = self._inputs.topics[chunk.topic].contract
+        self._metrics.observe_received(topic, chunk.partition, len(chunk.records), chunk.records[-1].timestamp)
         pending: list[Pending] = []
-        if held.conversions:
-            pending = conversions_of_clicks(held, _offsets(chunk, decoded, "click_id"), self._retention)
-        await self._emit("clicks", chunk, decoded.bad, await self._attribute(chunk, pending))
-
-    async def on_conversions(self, chunk: Chunk) -> None:
-        """Work on a chunk of conversions; when it returns, the chunk may be finished."""
-        decoded, ingest_ms = await self._decode("conversions", chunk)
-        messages = [chunk.values[row] or b"" for row in decoded.rows.tolist()]
-        facts = conversion_facts(decoded.batch, messages, ingest_ms, self._retention, self._match_on)
-        held = await self._stored(chunk, lambda: self._store.add_conversions(self._span(chunk), facts))
-        arrived = _offsets(chunk, decoded, "conversion_id")
-        self._metrics.discarded.labels("conversions", "expired").inc(len(arrived) - len(held.conversions))
-        pending = arrived_conversions(held, arrived, self._retention)
-        await self._emit("conversions", chunk, decoded.bad, await self._attribute(chunk, pending))
+        for number, part in enumerate(parts, 1):
+            decoded = await self._decoded(chunk, part)
+            bad += [item.moved_to(int(part.rows[item.row])) for item in decoded.bad]
+            held = await self._stored(chunk, part, decoded, is_end=number == len(parts))
+            pending += self._pending(chunk, part, decoded, held)
+        if not parts:
+            span = self._inputs.span(chunk)
+            await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
+        await self._emit(topic, chunk, bad, await self._attribute(chunk, pending))
 
     async def require_same_topics(self) -> None:
         """Raises TopicRecreated where a topic is not the one this role began with."""
 
         async def check() -> None:
-            await asyncio.to_thread(require_same_topics, self._kafka, self._topic_ids, self._group)
+            await asyncio.to_thread(require_same_topics, self._kafka, self.topic_ids, self._group)
 
         await self._patience.wait_for("topics", check)
 
-    async def _decode(self, contract: str, chunk: Chunk) -> tuple[Decoded, "np.ndarray[Any, np.dtype[np.int64]]"]:
-        """The good records of a chunk and their ingest times, a row each."""
-        values = chunk.values
-        times = np.fromiter((record.timestamp for record in chunk.records), np.int64, len(values))
-        decoder = self._decoders[contract]
-
+    async def _decoded(self, chunk: Chunk, part: Part) -> Decoded:
         async def decode() -> Decoded:
-            return await asyncio.to_thread(decoder.decode, values, times)
+            return await asyncio.to_thread(self._inputs.decode, part)
 
-        decoded = await self._timed(chunk, "decode", decode)
-        self._metrics.observe_received(contract, chunk.partition, len(values), int(times[-1]))
-        self._metrics.observe_decoded(self._topics[contract], chunk.partition, decoded, times)
-        return decoded, times[decoded.rows]
+        decoded: Decoded = await self._timed(chunk, "decode", decode)
+        source = next(topic for topic in self._inputs.topics.values() if topic.contract == part.contract)
+        self._metrics.observe_decoded(source, chunk.partition, decoded, part.ingest_ms)
+        return decoded
 
-    def _span(self, chunk: Chunk) -> Span:
-        return Span(Partition(self._topic_ids[chunk.topic], chunk.partition), chunk.start, chunk.end)
+    async def _stored(self, chunk: Chunk, part: Part, decoded: Decoded, *, is_end: bool) -> Held:
+        span = self._inputs.span(chunk)
+        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, is_end=is_end))
+        return held
 
-    async def _stored(self, chunk: Chunk, step: Any) -> Held:
+    async def _in_state(self, chunk: Chunk, step: Any) -> Any:
+        """The result of a step in the state; where that has forgotten something, all partitions begin again."""
         try:
-            held: Held = await self._timed(chunk, "store", step)
+            return await self._timed(chunk, "store", step)
         except StateBehind as behind:
             if not chunk.is_abandoned:
                 log.warning("%s; all partitions begin again behind what it holds", behind)
                 self._rewind()
             raise Abandoned(str(behind)) from behind
-        return held
+
+    def _pending(self, chunk: Chunk, part: Part, decoded: Decoded, held: Held) -> list[Pending]:
+        """What is to be attributed for the records of a part."""
+        if part.contract == CLICKS:
+            if not held.conversions:
+                return []
+            return conversions_of_clicks(held, _offsets(chunk, part, decoded, "click_id"), self._retention)
+        arrived = _offsets(chunk, part, decoded, "conversion_id")
+        self._metrics.discarded.labels(part.contract, "expired").inc(len(arrived) - len(held.conversions))
+        return arrived_conversions(held, arrived, self._retention)
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
         """The attributed conversions of what is pending, None where nothing is."""
@@ -181,11 +179,11 @@ class Attribution:
         for bad in decoded.bad:  # it was good when it was stored; the record itself is still on its topic
             self._metrics.discarded.labels("conversions", bad.error).inc()
             log.error("a conversion that is held cannot be read any more: %s", bad.message)
-        origin = Origin(chunk.topic, self._topic_ids[chunk.topic], chunk.partition)
+        origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
         return assemble(decoded.batch, [pending[row] for row in decoded.rows.tolist()], origin)
 
     async def _emit(
-        self, contract: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None
+        self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None
     ) -> None:
         """Publish dead letters and results, and wait until Kafka has acknowledged them all."""
 
@@ -193,7 +191,7 @@ class Attribution:
             for item in bad:
                 record = chunk.records[item.row]
                 raw = RawRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
-                self._dead_letters.put(chunk.topic, self._topic_ids[chunk.topic], chunk.partition, raw, item)
+                self._dead_letters.put(chunk.topic, self.topic_ids[chunk.topic], chunk.partition, raw, item)
             if attributed is not None:
                 self._publisher.publish_batch(OUTPUT, attributed)
 
@@ -211,7 +209,7 @@ class Attribution:
         async with self._emitting:
             await self._timed(chunk, "emit", emit)
         for item in bad:
-            self._metrics.discarded.labels(contract, item.error).inc()
+            self._metrics.discarded.labels(topic, item.error).inc()
         if bad:
             log.warning("%s: %d records to the dead letters", chunk.topic, len(bad))
         if attributed is not None:
@@ -225,30 +223,24 @@ class Attribution:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
 
-def _offsets(chunk: Chunk, decoded: Decoded, id_field: str) -> dict[tuple[str, str], int]:
+def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[tuple[str, str], int]:
     """The newest offset of each id that arrived, by (account, id)."""
     accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", id_field))
-    offsets = (chunk.records[row].offset for row in decoded.rows.tolist())
+    offsets = (chunk.records[row].offset for row in part.rows[decoded.rows].tolist())
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
 
 
 def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> App:
-    """The role as a Faust app."""
-    names = topics(settings.namespace)
-    contracts = {names[contract].name: contract for contract in SOURCES}
+    """The role as a Faust app: an agent for each topic it reads."""
     role = Attribution(settings, metrics, rewind=lambda: app.consumer.rewind())
-    app = create_app(ROLE, settings, role.starting_points)
+    app = create_app(ROLE, settings, role.starting_points, role.topic_ids)
+    contracts = {topic.name: topic.contract for topic in role.topics}
 
-    def source(contract: str) -> Any:
-        return app.topic(names[contract].name, schema=ChunkSchema())
+    def work(stream: Any) -> Any:
+        return work_through(stream, role.work)
 
-    @app.agent(source("clicks"), name="clicks")
-    async def clicks(stream: Any) -> None:
-        await work_through(stream, role.on_clicks)
-
-    @app.agent(source("conversions"), name="conversions")
-    async def conversions(stream: Any) -> None:
-        await work_through(stream, role.on_conversions)
+    for name, contract in contracts.items():
+        app.agent(app.topic(name, schema=ChunkSchema()), name=contract)(work)
 
     @app.timer(TOPIC_CHECK_S)
     async def check_topics() -> None:

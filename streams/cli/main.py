@@ -9,6 +9,7 @@ from streams.cli.demo import demo
 from streams.cli.dlt import dlt
 from streams.cli.errors import explain
 from streams.cli.publish import publish
+from streams.cli.rebuild import rebuild
 from streams.cli.replay import replay
 from streams.cli.roles import load, worker
 from streams.cli.sql import sql
@@ -41,7 +42,7 @@ def cli() -> None:
     """Closes the loop on ad spend: clicks and conversions in, attributed revenue out."""
 
 
-for command in (up, down, status, topics, publish, worker, load, dlt, replay, demo, sql, check):
+for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, check):
     cli.add_command(command)
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Retries:
 
     def in_chunk(self, bad: Sequence[BadRecord]) -> list[BadRecord]:
         """Bad records of these, by position in the chunk instead of position among these."""
-        return [replace(item, row=int(self.rows[item.row])) for item in bad]
+        return [item.moved_to(int(self.rows[item.row])) for item in bad]
 
 
 def by_origin(headers: Sequence[Headers], topics: Collection[str]) -> tuple[list[Retries], list[BadRecord]]:

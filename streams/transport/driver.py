@@ -27,33 +27,25 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
 from streams.liveness import REVOKE_BUDGET_S
+from streams.starting_points import RecordsGone
 from streams.transport.chunk import Chunk
 from streams.transport.fetched import FetchedRecords, Taken, UnreadableBatch
 from streams.transport.progress import Progress
 from streams.transport.unreadable import read_range
 
-__all__ = ["Consumer", "RecordsGone", "Transport"]
+__all__ = ["Consumer", "Transport"]
 
 FETCH_TIMEOUT_S = 1.0
 #: While a partition waits for room, the others are asked no longer than this before it is looked at again.
 CROWDED_FETCH_TIMEOUT_S = 0.05
-
-
-class RecordsGone(Exception):
-    """Retention removed records before they were worked on. Going on would skip them in silence."""
-
-    def __init__(self, tp: TP, start: int, log_start: int) -> None:
-        super().__init__(
-            f"{tp.topic}/{tp.partition}: records [{start}, {log_start}) are gone from the log and were not worked on. "
-            f"To go on with what is left: `spendloop topics accept {tp.topic}`."
-        )
 
 
 class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -64,6 +56,24 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         # What a publisher's transaction took back has not happened; the loader's client does not see it either.
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit with the topic's id beside each offset (delivery.md, rule 8). False where the group has moved on."""
+        now = time.monotonic()
+        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        self.tp_last_committed_at.update(dict.fromkeys(ours, now))
+        notes = {
+            stock.TopicPartition(*tp): OffsetAndMetadata(offset, self.app.topic_ids.get(tp.topic, ""))
+            for tp, offset in ours.items()
+        }
+        try:
+            await self._ensure_consumer().commit(notes)
+        except CommitFailedError:
+            return False
+        except Exception as error:
+            await self.crash(error)
+            return False
+        return True
 
     async def _fetch_records(
         self,
@@ -341,4 +351,4 @@ async def _more_fetched(fetcher: Any, timeout_s: float) -> bool:
 
 def _require_in_log(tp: TP, start: int, log_start: int) -> None:
     if start < log_start:
-        raise RecordsGone(tp, start, log_start)
+        raise RecordsGone(tp.topic, tp.partition, start, log_start)

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-__all__ = ["PlainRecord", "read_range"]
+from streams.replay.origins import headers_of
+
+__all__ = ["PlainRecord", "plain", "read_range"]
 
 TIMEOUT_S = 30.0
 POLL_RECORDS, POLL_S = 1_000, 1.0
@@ -35,7 +37,7 @@ def read_range(kafka: Mapping[str, Any], topic: str, partition: int, start: int,
         while time.monotonic() < deadline:
             for message in consumer.consume(POLL_RECORDS, POLL_S):
                 if message.error() is None and message.offset() < end:
-                    records.append(_plain(message))
+                    records.append(plain(message))
                 elif message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
                     return records
     finally:
@@ -43,15 +45,6 @@ def read_range(kafka: Mapping[str, Any], topic: str, partition: int, start: int,
     return None
 
 
-def _plain(message: Any) -> PlainRecord:
-    return PlainRecord(
-        message.offset(), message.timestamp()[1], message.key(), message.value(), readable_headers(message)
-    )
-
-
-def readable_headers(message: Any) -> Sequence[tuple[str, bytes | None]]:
-    """The headers of a librdkafka message; none where a name is not UTF-8, which the client cannot give."""
-    try:
-        return message.headers() or ()
-    except (SystemError, UnicodeDecodeError):
-        return ()
+def plain(message: Any) -> PlainRecord:
+    """A message of librdkafka as aiokafka would give it."""
+    return PlainRecord(message.offset(), message.timestamp()[1], message.key(), message.value(), headers_of(message))

@@ -15,9 +15,9 @@ from faust.types import TP
 
 from streams.app import ChunkSchema, create_app, work_through
 from streams.settings import Settings
+from streams.starting_points import RecordsGone
 from streams.transport import driver
 from streams.transport.chunk import Chunk
-from streams.transport.driver import RecordsGone
 from streams.transport.fetched import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 
 TIMEOUT_S = 60

@@ -1,0 +1,125 @@
+"""Clicks and conversions on their way into the state: what the attribution role and its rebuild do alike."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from processors.attribution.facts import click_facts, conversion_facts
+from schemas.client.registry import Registry
+from schemas.codec import Decoded, Decoder
+from schemas.errors import BadRecord
+from schemas.facts import Held
+from schemas.spans import Partition, Span
+from schemas.topics import topics
+from sinks.redis.attribution_store import ROLE, AttributionStore
+from streams.admin import topic_ids
+from streams.replay.origins import by_origin
+from streams.settings import Settings
+
+__all__ = ["CLICKS", "CONVERSIONS", "RETRIES", "SOURCES", "Inputs", "Part", "attribution_store"]
+
+CLICKS, CONVERSIONS = "clicks", "conversions"
+RETRIES = f"{ROLE}.retry"
+SOURCES = (CLICKS, CONVERSIONS, RETRIES)
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Records(Protocol):
+    """Consecutive records of one partition, [start, end), as a chunk of the lane has them."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def records(self) -> Sequence[Any]: ...
+    @property
+    def values(self) -> Sequence[bytes | None]: ...
+
+
+class Part(NamedTuple):
+    """Those records of a chunk that are of one contract.
+
+    rows: shape (n,), their positions in the chunk, ascending.
+    ingest_ms: shape (n,), when Kafka first took them.
+    """
+
+    contract: str
+    values: Sequence[bytes | None]
+    rows: Int64s
+    ingest_ms: Int64s
+
+
+def attribution_store(settings: Settings, fences: str = ROLE) -> AttributionStore:
+    """The state of the role in this deployment; a rebuild has fences of its own."""
+    section = settings.redis
+    return AttributionStore(
+        section.url.get_secret_value(), namespace=settings.namespace, shards=section.shards, fences=fences
+    )
+
+
+class Inputs:
+    """Decodes the role's input topics and stores the facts of what it decoded."""
+
+    def __init__(self, settings: Settings, registry: Registry, store: AttributionStore) -> None:
+        names = topics(settings.namespace)
+        self.topics = {names[contract].name: names[contract] for contract in SOURCES}
+        self.topic_ids = topic_ids(settings.kafka.client(), list(self.topics))
+        self._contracts = {names[contract].name: contract for contract in (CLICKS, CONVERSIONS)}
+        self._retention = settings.retention()
+        self._match_on = settings.attribution.match_on
+        self._store = store
+        self._decoders = {
+            contract: Decoder(names[contract], registry, settings.event_time_bounds(contract))
+            for contract in (CLICKS, CONVERSIONS)
+        }
+
+    def span(self, chunk: Records) -> Span:
+        """Where the chunk's records are."""
+        return Span(Partition(self.topic_ids[chunk.topic], chunk.partition), chunk.start, chunk.end)
+
+    def parts(self, chunk: Records) -> tuple[list[Part], list[BadRecord]]:
+        """The chunk by contract: one part, but for retries; and what says of no contract that it is its."""
+        if contract := self._contracts.get(chunk.topic):
+            count = len(chunk.values)
+            times = np.fromiter((record.timestamp for record in chunk.records), np.int64, count)
+            return [Part(contract, chunk.values, np.arange(count), times)], []
+        groups, bad = by_origin([record.headers for record in chunk.records], self._contracts.keys())
+        parts = [
+            Part(
+                self._contracts[group.topic],
+                [chunk.values[row] for row in group.rows.tolist()],
+                group.rows,
+                group.ingest_ms,
+            )
+            for group in groups
+        ]
+        return sorted(parts, key=lambda part: part.contract), bad  # clicks first: fewer results to replace
+
+    def decode(self, part: Part) -> Decoded:
+        """The good records of a part, and the bad ones. Raises RegistryUnavailable."""
+        return self._decoders[part.contract].decode(part.values, part.ingest_ms)
+
+    async def store(self, span: Span, part: Part, decoded: Decoded, *, is_end: bool) -> Held:
+        """Store the facts of what was decoded; what is held for the conversions they concern.
+
+        `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
+        """
+        ingest_ms = part.ingest_ms[decoded.rows]
+        if part.contract == CLICKS:
+            touchpoints = click_facts(decoded.batch, ingest_ms, self._retention, self._match_on)
+            return await self._store.add_touchpoints(span, touchpoints, is_end=is_end)
+        messages = [part.values[row] or b"" for row in decoded.rows.tolist()]
+        conversions = conversion_facts(decoded.batch, messages, ingest_ms, self._retention, self._match_on)
+        return await self._store.add_conversions(span, conversions, is_end=is_end)
+
+    async def store_nothing(self, span: Span) -> None:
+        """Pass a span without a good record."""
+        await self._store.add_touchpoints(span, [])

@@ -1,0 +1,148 @@
+"""A role's state lost, and built anew out of its topics: the same facts, and the same results from then on."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from schemas.client.publisher import Publisher
+from streams.admin import registry
+from streams.clickhouse import connect
+from streams.settings import Settings
+from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def server(deployment: Settings) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(deployment.redis.url.get_secret_value()) as client:
+        yield client
+
+
+def publish(settings: Settings, visitors: range, *, clicks: int = 2, conversions: int = 1) -> None:
+    fixed = {"account_id": "acme", "consent": "granted", "limited_data_use": False}
+    with Publisher(settings.kafka.client(), registry(settings), prefix=settings.namespace) as publisher:
+        publisher.publish_records(
+            "clicks",
+            [
+                # Over several buckets, some of them so old that what is held of them has long expired.
+                fixed | {"click_id": f"k{n}-{m}", "visitor_id": f"v{n}", "event_time": NOW - timedelta(days=n % 80)}
+                for n in visitors
+                for m in range(clicks)
+            ],
+        )
+        publisher.publish_records(
+            "conversions",
+            [
+                fixed
+                | {
+                    "conversion_id": f"c{n}-{m}",
+                    "visitor_id": f"v{n}",
+                    "event_name": "Purchase",
+                    "event_time": NOW - timedelta(days=n % 80),
+                }
+                for n in visitors
+                for m in range(conversions)
+            ],
+        )
+
+
+def spendloop(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streams.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def state(server: redis.Redis, settings: Settings) -> dict[bytes, Any]:
+    """Keys, sets of entries, expiries and fences."""
+    found: dict[bytes, Any] = {}
+    for key in server.scan_iter(count=1000):
+        if not re.match(re.escape(f"sl:1:{{s0}}:{settings.namespace}").encode(), key):
+            continue
+        if server.type(key) == b"set":
+            value: Any = server.smembers(key)
+        else:
+            # A fence before the first record says no more than none.
+            fields = {field: entries for field, entries in server.hgetall(key).items() if entries != b"-1"}
+            value = {field: sorted_entries(entries) for field, entries in fields.items()}
+        found[key] = (value, server.expiretime(key))
+    return found
+
+
+def sorted_entries(entries: bytes) -> list[bytes]:
+    found, position = [], 0
+    while position + 2 <= len(entries) and b":" not in entries[:1]:
+        length = int.from_bytes(entries[position : position + 2], "big")
+        found.append(entries[position + 2 : position + 2 + length])
+        position += 2 + length
+    return sorted(found) if position == len(entries) else [entries]
+
+
+def test_a_lost_state_is_refused_and_rebuilt(deployment: Settings, server: redis.Redis, tmp_path: Path) -> None:
+    with running(tmp_path, "attribution") as roles:
+        publish(deployment, range(300))
+        wait_until_attributed(deployment, roles)
+    before = state(server, deployment)
+    assert any(b"}:" + deployment.namespace.encode() + b"f:" in key for key in before)
+    server.delete(*before)
+
+    refused = Role("attribution", tmp_path / "refused.log")
+    assert refused.process.wait(60) == 1
+    assert "spendloop rebuild attribution" in refused.log.read_text()
+
+    done = spendloop("rebuild", "attribution", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "900 records read, 0 of them bad" in done.stdout
+    assert state(server, deployment) == before
+
+    with running(tmp_path, "attribution", "loader") as roles:
+        publish(deployment, range(300, 310))
+        publish(deployment, range(5), clicks=0, conversions=2)
+        wait_until_attributed(deployment, roles)
+        wait_until_loaded(deployment, roles, "attributed-conversions")
+    with connect(deployment) as clickhouse:
+        rows = clickhouse.query(
+            "SELECT conversion_id, length(touchpoints.click_id) AS n FROM attributed_conversions FINAL"
+        ).to_pylist()
+    found = {row["conversion_id"]: row["n"] for row in rows}
+    # Found by clicks from before the loss.
+    assert [found[f"c{n}-1"] for n in range(5)] == [2] * 5
+    assert len(found) == 315
+
+
+def test_a_rebuild_may_be_run_again_and_needs_the_role_to_be_stopped(
+    deployment: Settings, server: redis.Redis, tmp_path: Path
+) -> None:
+    with running(tmp_path, "attribution") as roles:
+        publish(deployment, range(50))
+        wait_until_attributed(deployment, roles)
+        running_refusal = spendloop("rebuild", "attribution", "--yes")
+        assert running_refusal.returncode == 1
+        assert "stop every" in running_refusal.stderr
+    before = state(server, deployment)
+    assert spendloop("rebuild", "attribution", "--yes").returncode == 0
+    assert state(server, deployment) == before
+    # As it is where a rebuild was broken off: facts, but no fences of the role's.
+    server.rename(
+        f"sl:1:{{s0}}:{deployment.namespace}f:attribution", f"sl:1:{{s0}}:{deployment.namespace}f:attribution.rebuild"
+    )
+    refused = Role("attribution", tmp_path / "refused.log")
+    assert refused.process.wait(60) == 1
+    assert spendloop("rebuild", "attribution", "--yes").returncode == 0
+    assert state(server, deployment) == before
+
+
+def test_redis_wiped_under_a_running_role_stops_it(deployment: Settings, server: redis.Redis, tmp_path: Path) -> None:
+    with running(tmp_path, "attribution") as roles:
+        publish(deployment, range(20))
+        wait_until_attributed(deployment, roles)
+        server.delete(*state(server, deployment))
+        publish(deployment, range(20, 40))
+        assert roles[0].process.wait(60) == 1
+        assert "spendloop rebuild attribution" in roles[0].log.read_text()
