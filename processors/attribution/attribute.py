@@ -1,7 +1,8 @@
 """From what is held for conversions to attributed conversions, as columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,68 +88,67 @@ class _Evidence:
         self._retention = retention
         contents = list({content for item in held.touchpoints.values() for content in item.contents})
         self._touchpoints = dict(zip(contents, read_touchpoints(contents), strict=True))
+        self._overfull = {name: item.overfull for name, item in held.touchpoints.items() if item.overfull}
 
     def inside(self, conversion: HeldConversion) -> list[Touchpoint]:
         """The contents of touchpoints in a conversion's window that are not too late for it."""
         case = _Case(conversion, self._retention)
-        return [touch for touch in self._in_time(case) if touch.event_ms in case.window]
+        return [touch for touch in self._in_time(case, self._of(case)) if touch.event_ms in case.window]
 
     def pending(self, conversion: HeldConversion, offset: int) -> Pending:
         """What there is to attribute the conversion with."""
         case = _Case(conversion, self._retention)
-        counting = choose_touchpoints(self._in_time(case))
+        held = self._of(case)
+        counting = choose_touchpoints(self._in_time(case, held))
         inside = [touch for touch in counting if touch.event_ms in case.window and case.chosen.is_of(touch)]
         used = inside if len(inside) <= MAX_TOUCHPOINTS else []
-        facts_held = len(case.contents) + len(self._of(case)) + len(self._overfull(case)) * OVERFULL_FACTS
+        facts_held = len(case.contents) + len(held) + self._count_overfull(case) * OVERFULL_FACTS
         return Pending(case.chosen, used, case.lookback_s, facts_held, offset)
 
-    def _in_time(self, case: "_Case") -> list[Touchpoint]:
+    def _in_time(self, case: "_Case", held: Iterable[Touchpoint]) -> list[Touchpoint]:
         # Too late is too late whenever it is read, or the result would depend on what was read first.
-        return [touch for touch in self._of(case) if not self._retention.is_late(case.chosen.event_ms, touch.ingest_ms)]
+        latest_ms = self._retention.latest_ingest_ms(case.chosen.event_ms)
+        return [touch for touch in held if touch.ingest_ms <= latest_ms]
 
     def _of(self, case: "_Case") -> list[Touchpoint]:
         """The contents of touchpoints that any content asks for; none under an identifier that says nothing.
 
         They only become more until the conversion is frozen. Others may have been read along for other conversions.
         """
-        silent = {identifier for identifier, _ in self._overfull(case)}
-        found = {
-            content: None
-            for identifier in case.identifiers
-            if identifier not in silent and identifier in self._held
-            for content in self._held[identifier].contents
-        }
-        touchpoints = (self._touchpoints[content] for content in found)
-        return [touch for touch in touchpoints if self._retention.bucket_of(touch.event_ms) in case.buckets]
+        found: dict[bytes, None] = {}
+        for identifier in case.identifiers:
+            held = self._held.get(identifier)
+            if held is not None and not self._says_nothing(identifier, case):
+                found |= dict.fromkeys(held.contents)
+        bucket_of, buckets = self._retention.bucket_of, case.buckets
+        touchpoints = map(self._touchpoints.__getitem__, found)
+        return [touch for touch in touchpoints if bucket_of(touch.event_ms) in buckets]
 
-    def _overfull(self, case: "_Case") -> list[tuple[tuple[str, str], int]]:
-        """Identifiers and buckets, of those the conversion asks, that hold more than identifies anybody."""
-        return [
-            (identifier, bucket)
-            for identifier in case.identifiers
-            if identifier in self._held
-            for bucket in self._held[identifier].overfull
-            if bucket in case.buckets
-        ]
+    def _says_nothing(self, identifier: tuple[str, str], case: "_Case") -> bool:
+        return any(bucket in case.buckets for bucket in self._overfull.get(identifier, ()))
+
+    def _count_overfull(self, case: "_Case") -> int:
+        """How many buckets, of those the conversion asks, hold more than identifies anybody."""
+        if not self._overfull:
+            return 0
+        return sum(bucket in case.buckets for name in case.identifiers for bucket in self._overfull.get(name, ()))
 
 
 class _Case:
     """One conversion: its contents, the one that counts, and where its touchpoints may lie."""
 
     def __init__(self, conversion: HeldConversion, retention: Retention) -> None:
+        account_id = conversion.account_id
         self.contents = read_contents(conversion.contents)
         self.chosen = choose_conversion(self.contents, retention)
-        self.lookback_s = retention.lookback_of(conversion.account_id)
+        self.lookback_s = retention.lookback_of(account_id)
         self.window = range(self.chosen.event_ms - self.lookback_s * 1000, self.chosen.event_ms + 1)
         #: Of all contents together, so that a correction never takes anything away.
-        self.buckets = {
-            bucket
-            for content in self.contents
-            for bucket in retention.touchpoint_buckets(conversion.account_id, content.event_ms)
-        }
-        self.identifiers = {
-            (conversion.account_id, name) for content in conversion.contents for name in content.identifiers
-        }
+        self.buckets: Container[int] = retention.touchpoint_buckets(account_id, self.chosen.event_ms)
+        if len(self.contents) > 1:
+            asked = (retention.touchpoint_buckets(account_id, content.event_ms) for content in self.contents)
+            self.buckets = set(chain.from_iterable(asked))
+        self.identifiers = {(account_id, name) for content in conversion.contents for name in content.identifiers}
 
 
 def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin) -> pa.RecordBatch:
@@ -226,23 +226,27 @@ def _credits(conversions: pa.RecordBatch, pending: Sequence[Pending]) -> pa.List
     has_value = np.asarray(value.is_valid())[matched]
     micros = value.fill_null(0).to_numpy()[matched]
 
-    by_model = {name: model(offsets) for name, model in MODELS.items()}
-    parts = {name: split_micros(micros, shares, offsets) for name, shares in by_model.items()}
-    entries: list[list[dict[str, Any]]] = []
-    bounds = iter(zip(offsets[:-1].tolist(), offsets[1:].tolist(), has_value.tolist(), strict=True))
-    for found in matched.tolist():
-        if not found:
-            entries.append([])
-            continue
-        begin, end, valued = next(bounds)
-        entries.append(
-            [
-                {
-                    "model": name,
-                    "shares": by_model[name][begin:end],
-                    "value_micros": parts[name][begin:end] if valued else [],
-                }
-                for name in MODELS
-            ]
-        )
-    return pa.array(entries, list_type)
+    shares = np.array([model(offsets) for model in MODELS.values()]).reshape(len(MODELS), -1)
+    parts = np.array([split_micros(micros, row, offsets) for row in shares]).reshape(len(MODELS), -1)
+    # An entry for each conversion and model, in this order; of each the part of `shares` that is its.
+    lengths = np.repeat(counts[matched], len(MODELS))
+    model_of = np.repeat(np.tile(np.arange(len(MODELS)), len(offsets) - 1), lengths)
+    starts = _offsets(lengths)
+    touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(MODELS)), lengths)
+    valued = np.repeat(has_value, len(MODELS))
+    entries = pa.StructArray.from_arrays(
+        [
+            pa.array(list(MODELS) * (len(offsets) - 1), pa.string()),
+            _lists(starts, pa.array(shares[model_of, touch_of], pa.float64())),
+            _lists(
+                _offsets(lengths * valued),
+                pa.array(parts[model_of, touch_of][np.repeat(valued, lengths)], pa.int64()),
+            ),
+        ],
+        fields=list(list_type.value_type),
+    )
+    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(MODELS)), pa.int32()), entries, type=list_type)
+
+
+def _lists(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

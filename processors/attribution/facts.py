@@ -81,9 +81,9 @@ class Retention:
         latest_ms += self.lookback_of(account_id) * 1000
         return range(self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(latest_ms) + MARGIN + 2)
 
-    def is_late(self, event_ms: int, ingest_ms: int) -> bool:
-        """Whether facts in the window of a conversion of that event time may have expired at the ingest time."""
-        return ingest_ms > event_ms + self.lateness_s * 1000
+    def latest_ingest_ms(self, event_ms: int) -> int:
+        """After this, facts in the window of a conversion of that event time may have expired: it is frozen."""
+        return event_ms + self.lateness_s * 1000
 
 
 class Touchpoint(NamedTuple):
@@ -258,7 +258,7 @@ def choose_conversion(contents: Sequence[ConversionContent], retention: Retentio
     by_arrival = sorted(contents, key=lambda content: (content.ingest_ms, content.order))
     chosen = by_arrival[0]
     for content in by_arrival[1:]:
-        if not retention.is_late(chosen.event_ms, content.ingest_ms):
+        if content.ingest_ms <= retention.latest_ingest_ms(chosen.event_ms):
             chosen = max(chosen, content, key=lambda content: content.order)
     return chosen
 

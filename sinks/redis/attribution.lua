@@ -94,19 +94,6 @@ end
 local conversions, touchpoints = {}, {}
 local read, asked = {}, {}
 
-local function read_touchpoints(tenant, identifier, bucket)
-    local name = tenant .. bucket .. ':' .. identifier
-    if not asked[name] then
-        asked[name] = true
-        local list = call('HGET', prefix .. 't:' .. tenant .. ':' .. bucket, identifier)
-        if list then
-            local n = #touchpoints
-            touchpoints[n + 1], touchpoints[n + 2] = tenant, identifier
-            touchpoints[n + 3], touchpoints[n + 4] = bucket, list
-        end
-    end
-end
-
 local function read_conversion(tenant, id)
     local key = prefix .. 'k:' .. tenant .. ':' .. id
     if read[key] then
@@ -119,12 +106,40 @@ local function read_conversion(tenant, id)
     end
     for _, content in ipairs(contents) do
         local identifiers, buckets = unpack(cmsgpack.unpack(content))
-        for _, identifier in ipairs(identifiers) do
-            for _, bucket in ipairs(buckets) do
-                read_touchpoints(tenant, identifier, bucket)
+        local of_tenant = asked[tenant] or {}
+        asked[tenant] = of_tenant
+        for _, bucket in ipairs(buckets) do
+            local of_bucket = of_tenant[bucket] or {}
+            of_tenant[bucket] = of_bucket
+            for _, identifier in ipairs(identifiers) do
+                of_bucket[identifier] = true
             end
         end
     end
     local n = #conversions
     conversions[n + 1], conversions[n + 2], conversions[n + 3] = tenant, id, contents
+end
+
+local function read_touchpoints()
+    -- Of all conversions together: what they ask of one bucket is one command.
+    for tenant, of_tenant in pairs(asked) do
+        for bucket, of_bucket in pairs(of_tenant) do
+            local key, identifiers = prefix .. 't:' .. tenant .. ':' .. bucket, {}
+            for identifier in pairs(of_bucket) do
+                identifiers[#identifiers + 1] = identifier
+            end
+            for start = 1, #identifiers, SLICE do
+                local stop = math.min(start + SLICE - 1, #identifiers)
+                local lists = call('HMGET', key, unpack(identifiers, start, stop))
+                for i = start, stop do
+                    local list = lists[i - start + 1]
+                    if list then
+                        local n = #touchpoints
+                        touchpoints[n + 1], touchpoints[n + 2] = tenant, identifiers[i]
+                        touchpoints[n + 3], touchpoints[n + 4] = bucket, list
+                    end
+                end
+            end
+        end
+    end
 end

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -26,6 +27,7 @@ ROLE = "attribution"
 REBUILD = "attribution.rebuild"
 #: A script blocks the server while it runs: so many identifiers are about 15 ms.
 ENTRIES_A_SCRIPT = 2_000
+CONVERSIONS_A_SCRIPT = 500
 #: More touchpoints of one identifier in one bucket are not a person's: a broken tag gave many the same id, which
 #: therefore says nothing. It also bounds what is read for a conversion.
 MAX_ENTRIES = 500
@@ -93,9 +95,9 @@ class AttributionStore:
             by_shard[self._prefix(fact.account_id)].append(fact)
         answers = []
         for prefix in self._prefixes:  # every shard, for each keeps a fence
-            parts = list(to_parts(by_shard[prefix])) or [[]]
+            parts = list(to_parts(by_shard[prefix])) or [((),) * 2]
             for number, part in enumerate(parts, 1):
-                payload = (MAX_ENTRIES, part)
+                payload = (MAX_ENTRIES, *part)
                 is_last = is_end and number == len(parts)
                 answers.append(await self.fences.run(script, prefix, span, payload, is_end=is_last))
         return _held(answers)
@@ -115,7 +117,7 @@ def _tenant(account_id: str) -> str:
     return f"{len(account_id)}:{account_id}"
 
 
-def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[list[Any]]:
+def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[tuple[list[Any]]]:
     """Arguments of scripts of bounded length."""
     part: list[Any] = []
     room = ENTRIES_A_SCRIPT
@@ -128,26 +130,26 @@ def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[list[Any]]:
             part.append((_tenant(fact.account_id), fact.bucket, fact.expires_at_s, buckets, identifiers, contents))
             start, room = stop, room - len(identifiers)
             if room == 0:
-                yield part
+                yield (part,)
                 part, room = [], ENTRIES_A_SCRIPT
     if part:
-        yield part
+        yield (part,)
 
 
-def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[list[Any]]:
-    for start in range(0, len(facts), ENTRIES_A_SCRIPT):
-        yield [
-            (
-                _tenant(fact.account_id),
-                fact.id,
-                packed((fact.identifiers, fact.touchpoint_buckets, fact.content)),
-                fact.expires_at_s,
-                fact.bucket,
-                fact.bucket_expires_at_s,
-                fact.identifiers,
-            )
-            for fact in facts[start : start + ENTRIES_A_SCRIPT]
-        ]
+def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """The conversions, and by bucket what leads to them."""
+    for start in range(0, len(facts), CONVERSIONS_A_SCRIPT):
+        stored = []
+        groups: dict[tuple[str, int], tuple[list[int], list[str], list[str]]] = {}
+        for fact in facts[start : start + CONVERSIONS_A_SCRIPT]:
+            tenant = _tenant(fact.account_id)
+            content = packed((fact.identifiers, fact.touchpoint_buckets, fact.content))
+            stored.append((tenant, fact.id, content, fact.expires_at_s))
+            expiries, identifiers, ids = groups.setdefault((tenant, fact.bucket), ([], [], []))
+            expiries.append(fact.bucket_expires_at_s)
+            identifiers += fact.identifiers
+            ids += [fact.id] * len(fact.identifiers)
+        yield stored, [(*key, max(expiries), names, ids) for key, (expiries, names, ids) in groups.items()]
 
 
 def _held(answers: Sequence[Any]) -> Held:
@@ -157,7 +159,7 @@ def _held(answers: Sequence[Any]) -> Held:
     for found, touchpoints in answers:
         for tenant, conversion_id, contents in zip(*_columns(found, 3), strict=True):
             conversions[tenant, conversion_id] = HeldConversion(
-                _account_id(tenant), conversion_id.decode(), [_content(content) for content in contents]
+                _account_id(tenant), conversion_id.decode(), list(map(_content, contents))
             )
         for tenant, identifier, bucket, entries in zip(*_columns(touchpoints, 4), strict=True):
             by_bucket[tenant, identifier, bucket] = entries
@@ -171,6 +173,7 @@ def _columns(flat: Sequence[Any], width: int) -> list[Sequence[Any]]:
     return [flat[column::width] for column in range(width)]
 
 
+@lru_cache(maxsize=10_000)
 def _account_id(tenant: bytes) -> str:
     return tenant.partition(b":")[2].decode()
 

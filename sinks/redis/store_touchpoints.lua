@@ -23,4 +23,5 @@ for _, group in ipairs(groups) do
         end
     end
 end
+read_touchpoints()
 return {conversions, touchpoints}
