@@ -255,7 +255,8 @@ def read_contents(contents: Sequence[HeldContent]) -> list[ConversionContent]:
 
 def choose_conversion(contents: Sequence[ConversionContent], retention: Retention) -> ConversionContent:
     """The content of a conversion that counts. A correction that comes too late for what was known then does not."""
-    by_arrival = sorted(contents, key=lambda content: (content.ingest_ms, content.order))
+    greatest_first = sorted(contents, key=lambda content: content.order, reverse=True)
+    by_arrival = sorted(greatest_first, key=lambda content: content.ingest_ms)
     chosen = by_arrival[0]
     for content in by_arrival[1:]:
         if content.ingest_ms <= retention.latest_ingest_ms(chosen.event_ms):

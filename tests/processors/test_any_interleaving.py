@@ -170,9 +170,11 @@ def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple
     found = {}
     conversions = sorted((key, value) for key, value in contents.items() if key[0] == "conversions")
     for (_, account, conversion_id), group in itertools.groupby(conversions, key=lambda item: item[0][:3]):
-        versions = [value for _, value in group]
+        # In the order of arrival; of those that arrived together the greatest first.
+        versions = sorted((value for _, value in group), key=lambda value: value[0], reverse=True)
+        versions.sort(key=lambda value: value[0][1])
         order, chosen = versions[0]
-        for later_order, later in versions[1:]:  # in the order of arrival
+        for later_order, later in versions[1:]:
             if later_order[1] <= chosen["event_time"] + LATENESS_S * 1000 and later_order > order:
                 order, chosen = later_order, later
         visitors = {fields["visitor_id"] for _, fields in versions} - {None}
