@@ -15,24 +15,29 @@ def test_the_examples_hold() -> None:
 @pytest.mark.parametrize(
     ("text", "before", "form", "data"),
     [
-        (b"INSERT INTO t FORMAT Native\n\x00\x01", "INSERT INTO t ", "Native", b"\x00\x01"),
-        (b"insert into t format CSV 1,2", "insert into t ", "CSV", b"1,2"),
-        (b"INSERT INTO t FORMAT Arrow\r\n\n", "INSERT INTO t ", "Arrow", b"\n"),
-        (b"INSERT INTO t FORMAT TSV", "INSERT INTO t ", "TSV", b""),
+        (b"INSERT INTO t FORMAT Native\n\x00\x01", ("INSERT INTO t ", ""), "Native", b"\x00\x01"),
+        (b"insert into t format CSV 1,2", ("insert into t ", ""), "CSV", b"1,2"),
+        (b"INSERT INTO t FORMAT Arrow\r\n\n", ("INSERT INTO t ", ""), "Arrow", b"\n"),
+        (b"INSERT INTO t FORMAT TSV", ("INSERT INTO t ", ""), "TSV", b""),
         (
             b'-- from FORMAT x\n/* SELECT */ INSERT INTO t (`values`, "from") FORMAT TSV\nSELECT',
             None,
             "TSV",
             b"SELECT",
         ),
-        (b"INSERT INTO t SETTINGS log_comment='a FORMAT b' FORMAT TSV\n1", None, "TSV", b"1"),
+        (
+            b"INSERT INTO t SETTINGS log_comment='a FORMAT b' FORMAT TSV\n1",
+            ("INSERT INTO t ", "SETTINGS log_comment='a FORMAT b' "),
+            "TSV",
+            b"1",
+        ),
     ],
 )
-def test_inserts_with_data(text: bytes, before: str | None, form: str, data: bytes) -> None:
+def test_inserts_with_data(text: bytes, before: tuple[str, str] | None, form: str, data: bytes) -> None:
     insert = statement.split_insert(text)
     assert insert is not None
     assert (insert.format, bytes(insert.data)) == (form, data)
-    assert before is None or insert.statement == before
+    assert before is None or (insert.target, insert.settings) == before
 
 
 @pytest.mark.parametrize(

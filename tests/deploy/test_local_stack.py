@@ -218,6 +218,18 @@ def test_errors_are_clickhouses(stack: LocalStack, query: str, code: int, status
     assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (status, str(code))
 
 
+def test_rows_that_a_constraint_or_a_view_refuses_are_an_error(database: Client) -> None:
+    database.command("CREATE TABLE guarded (id Int64, CONSTRAINT one CHECK id != 1) ENGINE = MergeTree ORDER BY id")
+    view = "CREATE MATERIALIZED VIEW guard (id Int64) ENGINE = Null AS SELECT id FROM guarded WHERE NOT throwIf(id = 2)"
+    database.command(view)
+    for row, error in (1, "VIOLATED_CONSTRAINT"), (2, "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"):
+        with pytest.raises(DatabaseError, match=error):
+            database.raw_insert("guarded", ["id"], b"%d\n" % row, fmt="CSV")
+    database.raw_insert("guarded", ["id"], b"3\n", fmt="CSV")
+    assert (3,) in database.query("SELECT id FROM guarded").result_rows
+    assert (1,) not in database.query("SELECT id FROM guarded").result_rows
+
+
 def test_a_long_query_does_not_hold_up_an_insert(stack: LocalStack, database: Client) -> None:
     analyst = clickhouse(stack)
     long_query = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))"

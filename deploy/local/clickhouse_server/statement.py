@@ -17,6 +17,7 @@ _READS = re.compile(
 _INSERT_WORD = re.compile(
     rb"""'(?:\\.|''|[^'\\])*' | "(?:\\.|[^"\\])*" | `(?:\\.|[^`\\])*` | --[^\n]* | /\*.*?\*/
     | \b(?P<other>SELECT|WITH|VALUES|FROM|WATCH)\b
+    | \b(?P<settings>SETTINGS)\b
     | \bFORMAT\s+(?P<format>\w+)[ \t\f]*(?:\r?\n)?""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
@@ -26,14 +27,16 @@ _LAST_BYTES = 1000
 
 @dataclass(frozen=True)
 class DataInsert:
-    """`INSERT INTO … FORMAT x` and the data that follows it.
+    """`INSERT INTO … SETTINGS … FORMAT x` and the data that follows it: the statement in its three parts."""
 
-    `statement` is the part before FORMAT, as chdb wants it.
-    """
-
-    statement: str
+    target: str
+    settings: str
     format: str
     data: memoryview
+
+    def from_file(self, path: str) -> str:
+        """The statement that takes the data from a file."""
+        return f"{self.target} FROM INFILE '{path}' {self.settings} FORMAT {self.format}"
 
 
 def split_insert(text: bytes) -> DataInsert | None:
@@ -42,19 +45,23 @@ def split_insert(text: bytes) -> DataInsert | None:
     An INSERT … VALUES or … SELECT is a statement like others, as its text is all there is to it.
 
     >>> insert = split_insert(b"INSERT INTO `a format b` (x) FORMAT CSV\\n1\\n2\\n")
-    >>> insert.statement, insert.format, bytes(insert.data)
-    ('INSERT INTO `a format b` (x) ', 'CSV', b'1\\n2\\n')
+    >>> insert.from_file("/tmp/x"), bytes(insert.data)
+    ("INSERT INTO `a format b` (x)  FROM INFILE '/tmp/x'  FORMAT CSV", b'1\\n2\\n')
     >>> split_insert(b"INSERT INTO t SELECT 1 FORMAT CSV") is None
     True
     """
     if not _INSERT.match(text):
         return None
+    settings = None
     for word in _INSERT_WORD.finditer(text):
         if word["other"]:
             return None
+        if word["settings"] and settings is None:
+            settings = word.start()
         if word["format"]:
-            statement = text[: word.start()].decode()
-            return DataInsert(statement, word["format"].decode(), memoryview(text)[word.end() :])
+            end = word.start()
+            target, given = text[:settings] if settings else text[:end], text[settings:end] if settings else b""
+            return DataInsert(target.decode(), given.decode(), word["format"].decode(), memoryview(text)[word.end() :])
     return None
 
 
