@@ -8,4 +8,8 @@ class Unavailable(Exception):
 
 
 class Refused(Exception):
-    """A dependency will not have the data, now or later."""
+    """A dependency will not have the data, now or later. `reason` is its own name for the error, where it has one."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -22,6 +22,7 @@ from streams.settings import Settings
 
 __all__ = [
     "Applied",
+    "RecordsGone",
     "TopicError",
     "TopicRecreated",
     "apply_topics",
@@ -47,6 +48,20 @@ class TopicRecreated(Exception):
         super().__init__(
             f"{topic} was created anew (it was {was}, it is {now}): its offsets are other records now. To go on with "
             f"the new topic, stop every process of the group {group} and run `spendloop topics accept`."
+        )
+
+
+class RecordsGone(Exception):
+    """Kafka no longer has the records a role would have to go on with."""
+
+    def __init__(self, topic: str, partition: int, start: int, log_start: int, log_end: int | None = None) -> None:
+        if start < log_start:
+            lost = f"the records from {start} to {log_start - 1} are gone: retention removed them before they were read"
+        else:
+            lost = f"the log ends at {log_end}, before {start}: Kafka has lost records that were read"
+        super().__init__(
+            f"{topic}, partition {partition}: {lost}. Nothing is skipped in silence: to go on with what is left, "
+            "stop the role and run `spendloop topics accept`."
         )
 
 

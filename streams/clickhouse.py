@@ -9,7 +9,7 @@ from streams.settings import Settings
 __all__ = ["connect", "migrations"]
 
 
-def connect(settings: Settings) -> ClickHouse:
+def connect(settings: Settings, answer_within_s: float = 300.0) -> ClickHouse:
     """The configured database."""
     section = settings.clickhouse
     return ClickHouse(
@@ -17,6 +17,7 @@ def connect(settings: Settings) -> ClickHouse:
         database=section.database,
         user=section.user,
         password=section.password.get_secret_value(),
+        answer_within_s=answer_within_s,
     )
 
 

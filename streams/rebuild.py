@@ -18,12 +18,11 @@ from schemas.spans import Partition
 from sinks.errors import Unavailable
 from sinks.redis.attribution_store import REBUILD, ROLE
 from streams.accept import require_stopped
-from streams.admin import registry
+from streams.admin import RecordsGone, registry
 from streams.attribution_inputs import Inputs, attribution_store
 from streams.offsets import Offsets
 from streams.roles import ROLES
 from streams.settings import Settings
-from streams.starting_points import RecordsGone
 from streams.transport.fetched import MAX_CHUNK_RECORDS
 from streams.transport.unreadable import PlainRecord, plain
 

@@ -155,6 +155,7 @@ class LoaderSettings(_Section):
     """Sizes of ClickHouse blocks."""
 
     block_rows: int = Field(65_536, ge=1)
+    block_bytes: int = Field(32 << 20, ge=1, description="Of values; what a partition holds in memory, about.")
     flush_interval_s: float = Field(1.0, gt=0)
 
 

@@ -1,19 +1,9 @@
 """Where a role begins a partition, by the kind of state it keeps (delivery.md, rule 3)."""
 
-__all__ = ["LOST", "RecordsGone", "start_of_facts", "start_of_sums"]
+__all__ = ["LOST", "start_of_facts", "start_of_sums"]
 
 #: There is no fence though there is a commit: the state is gone.
 LOST = None
-
-
-class RecordsGone(Exception):
-    """Retention removed records before they were worked on. Going on would skip them in silence."""
-
-    def __init__(self, topic: str, partition: int, start: int, log_start: int) -> None:
-        super().__init__(
-            f"{topic}/{partition}: records [{start}, {log_start}) are gone from the log and were not worked on. "
-            "To go on with what is left, stop every process of the role and run `spendloop topics accept`."
-        )
 
 
 def start_of_facts(fence: int | None, commit: int | None, log_start: int) -> int | None:

@@ -6,11 +6,10 @@ from sinks.clickhouse.migrations import MigrationError
 from sinks.errors import Refused, Unavailable
 from sinks.redis.fences import StateLost
 from streams.accept import RoleRunning
-from streams.admin import TopicError, TopicRecreated
+from streams.admin import RecordsGone, TopicError, TopicRecreated
 from streams.demo.errors import DemoFailed
 from streams.files import UnreadableFile
 from streams.settings import SettingsError
-from streams.starting_points import RecordsGone
 
 __all__ = ["FAILED", "WRONG_USAGE", "explain"]
 

@@ -1,26 +1,33 @@
 """The loader: every topic into its ClickHouse table, each record once."""
 
+import gc
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message
 
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoder
 from schemas.errors import BadRecord
 from schemas.topics import Topic, retry_topic, topics
 from sinks.clickhouse.migrations import apply
+from sinks.clickhouse.null_twin import NullTwin
 from sinks.clickhouse.tables import LOADED, table_name, to_rows
 from sinks.dead_letters import DeadLetters, RawRecord
-from sinks.errors import Unavailable
-from streams.admin import TopicRecreated, registry, require_same_topics, topic_ids
+from sinks.errors import Refused, Unavailable
+from streams.admin import registry, require_same_topics, topic_ids
 from streams.clickhouse import connect, migrations
-from streams.loader.blocks import Block, CommitNote, Range
+from streams.liveness import DELIVERY_TIMEOUT_S
+from streams.loader.blocks import CommitNote, Limits, Range
+from streams.loader.partitions import PartitionLost, Partitions, Stopping
+from streams.loader.refused import refused_rows
 from streams.loader.retries import decode_retries
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
@@ -30,25 +37,24 @@ from streams.settings import Settings
 __all__ = ["ROLE", "Loader"]
 
 ROLE = "loader"
-POLL_RECORDS = 10_000
 POLL_S = 0.1
-TOPIC_CHECK_S = 30.0
-#: For so long the partitions of a loader that died wait for another.
-SESSION_TIMEOUT_MS = 15_000
-#: The group has moved on without us: whoever owns the partition now repeats the block under its token.
-FENCED = (
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.FENCED_INSTANCE_ID,
-    KafkaError._ASSIGNMENT_LOST,
-)
+TOPIC_CHECK_S = 10.0
+#: A step that takes long asks for the group's news first: well below the longest time between two polls.
+POLL_EVERY_S = 5.0
+#: An insert without an answer is repeated; a third of the longest time between two polls.
+INSERT_TIMEOUT_S = 100.0
+REFUSED = "refused_by_clickhouse"
 
 log = logging.getLogger(__name__)
 
 
-class _PartitionLost(Exception):
-    """The partition was taken away while one of its blocks was being loaded."""
+class _Rows(NamedTuple):
+    """The good records of a block that go into one table, as rows, with the position in the block of each."""
+
+    contract: str
+    table: pa.Table
+    positions: npt.NDArray[np.int64]
+    token: str
 
 
 class Loader:
@@ -56,7 +62,9 @@ class Loader:
 
     1. Decode the block; what cannot be decoded goes to the dead letters, acknowledged.
     2. Commit the block's start with its end in the metadata: from here on it may have landed.
-    3. Insert it under the token (topic id, partition, start, end).
+    3. Insert it under the token (topic id, partition, start, end). Where ClickHouse refuses it, find the rows it
+       refuses on a Null-engine twin of the table, put their records to the dead letters, acknowledged, and insert
+       the others under the same token; where it is not the rows, stop.
     4. Record the progress in load_progress.
     5. Commit its end.
 
@@ -66,6 +74,9 @@ class Loader:
     A block of the retry topic may hold records of several topics: each topic's are inserted on their own, with the
     place and ingest time of the originals, so that a row replaces the same one where it was loaded before.
 
+    Memory: of each partition the records of at most one block and one poll are held, since a block that is due goes
+    out before the next poll, and nothing is fetched while one waits.
+
     Guarantee: effectively once per record; delivery.md, rules 6, 8 and 12.
     """
 
@@ -73,6 +84,8 @@ class Loader:
         self._settings = settings
         self._metrics = metrics
         self._patience = Patience(metrics)
+        section = settings.loader
+        self._limits = Limits(section.block_rows, section.block_bytes, section.flush_interval_s)
         names = topics(settings.namespace)
         self._retry_topic = retry_topic(ROLE, settings.namespace)
         read = [*(names[contract] for contract in LOADED), self._retry_topic]
@@ -84,38 +97,32 @@ class Loader:
             for name, topic in self._topics.items()
             if topic.schema
         }
-        self._publisher = Publisher(settings.kafka.client(), self._registry, prefix=settings.namespace)
+        producer = settings.kafka.client() | {"delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
+        self._publisher = Publisher(producer, self._registry, prefix=settings.namespace)
         self._dead_letters = DeadLetters(self._publisher, ROLE)
-        self._clickhouse = connect(settings)
+        self._clickhouse = connect(settings, INSERT_TIMEOUT_S)
         apply(self._clickhouse, migrations())
         self._columns = {name: self._columns_of(self._topics[name]) for name in self._decoders}
-        self._blocks: dict[tuple[str, int], Block] = {}
         self._next_topic_check = 0.0
-        self._consumer = Consumer(
-            {
-                **settings.kafka.client(),
-                "group.id": settings.group(ROLE),
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "session.timeout.ms": SESSION_TIMEOUT_MS,
-                "fetch.message.max.bytes": 8 << 20,
-                "queued.max.messages.kbytes": 64 << 10,
-            }
+        self._partitions = Partitions(
+            settings.kafka, settings.group(ROLE), self._topics, self._topic_ids, self._loaded_until, metrics
         )
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Load until `should_stop`. Raises what is unexpected, with nothing committed past it."""
-        self._consumer.subscribe(
-            list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        self._partitions.join(should_stop)
+        _spare_the_collector()
         try:
             while not should_stop():
                 self._require_same_topics()
-                self._take(self._consumer.consume(POLL_RECORDS, POLL_S))
+                self._partitions.begin()
+                self._partitions.poll(POLL_S)
                 self._load_due()
-                self._observe_lag()
+                self._partitions.observe_lag()
+        except Stopping:
+            log.info("stopped while waiting; what is not committed is loaded at the next start")
         finally:
-            self._consumer.close()
+            self._partitions.leave()
             self._clickhouse.close()
             self._registry.close()
 
@@ -125,100 +132,118 @@ class Loader:
             return
         conf, group = self._settings.kafka.client(), self._settings.group(ROLE)
         self._patience.wait_for_blocking(
-            "topics", lambda: require_same_topics(conf, self._topic_ids, group), self._stay_in_group
+            "topics", lambda: require_same_topics(conf, self._topic_ids, group), self._partitions.stay_in_group
         )
         self._next_topic_check = time.monotonic() + TOPIC_CHECK_S
 
-    def _take(self, records: Sequence[Any]) -> None:
-        now = time.monotonic()
-        for record in records:
-            if record.error():
-                if record.error().fatal():
-                    raise KafkaException(record.error())
-                self._metrics.errors.labels("consume").inc()
-                log.warning("%s", record.error())
-                continue
-            block = self._blocks.get((record.topic(), record.partition()))
-            if block is not None:
-                block.add(record, now)
-
     def _load_due(self) -> None:
-        section = self._settings.loader
-        for key, block in list(self._blocks.items()):
-            # A rebalance during one block's wait may have taken away, or begun anew, any of the others.
-            while self._blocks.get(key) is block and (
-                due := block.take(section.block_rows, section.flush_interval_s, time.monotonic())
-            ):
+        blocks = self._partitions.blocks
+        for key, block in list(blocks.items()):
+            # A rebalance during one block's wait takes away, or begins anew, all of the others.
+            while self._partitions.blocks.get(key) is block and (due := block.take(self._limits, time.monotonic())):
                 try:
                     self._load(key[0], *due)
-                except _PartitionLost:
+                    block.committed()
+                except PartitionLost:
                     log.info("%s/%d was taken away during a block; its new owner repeats it", *key)
-                    if self._blocks.get(key) is block:
-                        del self._blocks[key]
+                    if self._partitions.blocks.get(key) is block:
+                        del self._partitions.blocks[key]
 
-    def _load(self, topic: str, block: Range, records: Sequence[Any]) -> None:
-        if not records:  # a repeat whose records retention has removed
+    def _load(self, topic: str, block: Range, records: Sequence[Message]) -> None:
+        if not records:  # a repeat of a range that has none any more
             self._commit(topic, block, block.end, CommitNote(block.topic_id))
             return
         began = time.perf_counter()
-        if topic == self._retry_topic.name:
-            inserts, ingest_ms = self._decode_retries(topic, block, records)
-        else:
-            rows, ingest_ms = self._decode(topic, block, records)
-            inserts = [(table_name(self._topics[topic].contract), rows, block.token)]
+        decode = self._decode_retries if topic == self._retry_topic.name else self._decode
+        inserts = decode(topic, block, records)
+        ingest_ms = max(record.timestamp()[1] for record in records)
         self._commit(topic, block, block.start, CommitNote(block.topic_id, block.end))
-        for table, rows, token in inserts:
-            if rows.num_rows:
-                self._insert(topic, block, table, rows, token)
+        for rows in inserts:
+            if rows.table.num_rows:
+                self._insert_or_refuse(topic, block, records, rows)
         self._insert(topic, block, "load_progress", self._progress(topic, block, ingest_ms), f"{block.token}-progress")
         self._commit(topic, block, block.end, CommitNote(block.topic_id))
-        loaded = sum(rows.num_rows for _, rows, _ in inserts)
+        loaded = sum(rows.table.num_rows for rows in inserts)
         self._observe(topic, block, records, loaded, time.perf_counter() - began)
 
-    def _decode(self, topic: str, block: Range, records: Sequence[Any]) -> tuple[pa.Table, int]:
-        """Rows for the table, and the newest ingest time in milliseconds."""
-        values = [record.value() for record in records]
-        times = np.fromiter((record.timestamp()[1] for record in records), np.int64, len(records))
+    def _decode(self, topic: str, block: Range, records: Sequence[Message]) -> list[_Rows]:
+        values = list(map(Message.value, records))
+        times = np.fromiter(map(itemgetter(1), map(Message.timestamp, records)), np.int64, len(records))
         decoder = self._decoders[topic]
         decoded = self._wait(topic, block, "decode", lambda: decoder.decode(values, times))
-        self._discard(topic, block, records, decoded.bad)
+        if decoded.bad:
+            self._bury(topic, block, records, decoded.bad)
         self._metrics.observe_decoded(self._topics[topic], block.partition, decoded, times)
-        offsets = np.fromiter((record.offset() for record in records), np.int64, len(records))
-        rows = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[decoded.rows], times[decoded.rows])
-        return rows, int(times.max())
+        offsets, kept = _offsets(records), decoded.rows
+        table = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[kept], times[kept])
+        return [_Rows(self._topics[topic].contract, table, kept, block.token)]
 
-    def _decode_retries(
-        self, topic: str, block: Range, records: Sequence[Any]
-    ) -> tuple[list[tuple[str, pa.Table, str]], int]:
-        """(table, rows, token) for each topic the records come from, and the newest ingest time of the retries."""
-        messages, headers = [record.value() for record in records], [headers_of(record) for record in records]
+    def _decode_retries(self, topic: str, block: Range, records: Sequence[Message]) -> list[_Rows]:
+        messages, headers = list(map(Message.value, records)), list(map(headers_of, records))
         parts, bad = self._wait(
             topic, block, "decode", lambda: decode_retries(messages, headers, self._decoders, self._columns)
         )
-        self._discard(topic, block, records, bad)
+        if bad:
+            self._bury(topic, block, records, bad)
         inserts = []
         for part in parts:
             contract = self._topics[part.topic].contract
             for field, count in part.decoded.dropped_fields.items():
                 self._metrics.dropped_fields.labels(contract, field).inc(count)
-            table = table_name(contract)
-            inserts.append((table, part.rows, f"{block.token}-{table}"))
-        return inserts, max(record.timestamp()[1] for record in records)
+            token = f"{block.token}-{table_name(contract)}"
+            inserts.append(_Rows(contract, part.rows, part.positions, token))
+        return inserts
 
-    def _discard(self, topic: str, block: Range, records: Sequence[Any], bad: Sequence[BadRecord]) -> None:
-        if not bad:
+    def _insert_or_refuse(self, topic: str, block: Range, records: Sequence[Message], rows: _Rows) -> None:
+        """Insert the rows, without those that ClickHouse refuses, which go to the dead letters first.
+
+        Raises BlockRefused where it is not the rows.
+        """
+        table = table_name(rows.contract)
+        try:
+            self._insert(topic, block, table, rows.table, rows.token)
+        except Refused as refusal:
+            log.warning("%s: a block of %d rows is refused: %s", topic, rows.table.num_rows, refusal)
+            refused = self._refused_rows(topic, block, rows, refusal)
+        else:
             return
-        self._wait(topic, block, "dead_letters", lambda: self._bury(topic, block, records, bad))
+        bad = [BadRecord(int(rows.positions[row]), REFUSED, str(why)) for row, why in sorted(refused.items())]
+        self._bury(topic, block, records, bad)
+        keep = np.ones(rows.table.num_rows, np.bool_)
+        keep[list(refused)] = False
+        good = rows.table.filter(pa.array(keep))
+        if good.num_rows:
+            self._insert(topic, block, table, good, rows.token)
+
+    def _refused_rows(self, topic: str, block: Range, rows: _Rows, refusal: Refused) -> Mapping[int, Refused]:
+        twin = NullTwin(self._clickhouse, table_name(rows.contract), rows.token)
+        self._wait(topic, block, "refused", twin.create)
+        try:
+            return refused_rows(
+                rows.table, refusal, lambda part: self._wait(topic, block, "refused", lambda: twin.insert(part))
+            )
+        finally:
+            try:
+                twin.drop()
+            except (Unavailable, Refused) as error:
+                log.warning("%s stays behind, empty: %s", twin.name, error)
+
+    def _bury(self, topic: str, block: Range, records: Sequence[Message], bad: Sequence[BadRecord]) -> None:
+        """Put records to the dead letters, acknowledged."""
+
+        def put() -> None:
+            for item in bad:
+                record = records[item.row]
+                raw = RawRecord(
+                    record.offset(), record.timestamp()[1], record.key(), record.value(), headers_of(record)
+                )
+                self._dead_letters.put(topic, block.topic_id, block.partition, raw, item)
+            self._publisher.flush()
+
+        self._wait(topic, block, "dead_letters", put)
         for item in bad:
             self._metrics.discarded.labels(self._topics[topic].contract, item.error).inc()
         log.warning("%s: %d records to the dead letters", topic, len(bad))
-
-    def _bury(self, topic: str, block: Range, records: Sequence[Any], bad: Sequence[BadRecord]) -> None:
-        for item in bad:
-            record = records[item.row]
-            raw = RawRecord(record.offset(), record.timestamp()[1], record.key(), record.value(), headers_of(record))
-            self._dead_letters.put(topic, block.topic_id, block.partition, raw, item)
-        self._publisher.flush()
 
     def _insert(self, topic: str, block: Range, table: str, rows: pa.Table, token: str) -> None:
         self._wait(topic, block, "insert", lambda: self._clickhouse.insert(table, rows, token))
@@ -239,90 +264,36 @@ class Loader:
         )
 
     def _commit(self, topic: str, block: Range, offset: int, note: CommitNote) -> None:
-        position = TopicPartition(topic, block.partition, offset, note.text())
-
-        def commit() -> None:
-            try:
-                self._consumer.commit(offsets=[position], asynchronous=False)
-            except KafkaException as error:
-                code = error.args[0].code()
-                if code in FENCED:
-                    raise _PartitionLost from error
-                if error.args[0].retriable() or code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
-                    raise Unavailable(f"Kafka does not take the commit: {error.args[0].str()}") from error
-                raise
-
-        self._wait(topic, block, "commit", commit)
+        self._wait(topic, block, "commit", lambda: self._partitions.commit(topic, block, offset, note))
 
     def _wait(self, topic: str, block: Range, stage: str, step: Callable[[], Any]) -> Any:
         """`step`, repeated while its dependency is down, for as long as the partition is ours."""
-        began = time.perf_counter()
         key = (topic, block.partition)
-        ours = self._blocks.get(key)
+        ours = self._partitions.blocks.get(key)
 
         def keep_alive(delay_s: float) -> None:
-            self._stay_in_group(delay_s)
-            if self._blocks.get(key) is not ours:
-                raise _PartitionLost
+            self._partitions.stay_in_group(delay_s)
+            if self._partitions.blocks.get(key) is not ours:
+                raise PartitionLost
 
+        if time.monotonic() - self._partitions.polled_at > POLL_EVERY_S:
+            keep_alive(0.0)
+        began = time.perf_counter()
         try:
             return self._patience.wait_for_blocking(stage, step, keep_alive)
         finally:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
-    def _stay_in_group(self, delay_s: float) -> None:
-        """Wait, polling, so that Kafka does not take us for dead; nothing is fetched meanwhile."""
-        assigned = self._consumer.assignment()
-        self._consumer.pause(assigned)
-        try:
-            self._take(self._consumer.consume(POLL_RECORDS, delay_s))
-        finally:
-            # Of what is ours now: a rebalance in between may have changed that.
-            self._consumer.resume(self._consumer.assignment())
-
-    def _on_assign(self, consumer: Consumer, assigned: Sequence[TopicPartition]) -> None:
-        if not assigned:
-            return
-        committed = self._patience.wait_for_blocking("assign", lambda: _committed(consumer, assigned))
-        for tp in committed:
-            self._blocks[tp.topic, tp.partition] = self._first_block(tp)
-        starts = [TopicPartition(name, number, block.start) for (name, number), block in self._blocks.items()]
-        consumer.assign(starts)
-        # A pause outlives the assignment it was made in.
-        consumer.resume(starts)
-
-    def _first_block(self, committed: TopicPartition) -> Block:
-        """Where a partition begins: at its commit, else at what load_progress says, else at the beginning."""
-        topic_id = self._topic_ids[committed.topic]
-        if committed.offset == OFFSET_INVALID:
-            return Block(topic_id, committed.partition, self._loaded_until(committed, topic_id))
-        note = CommitNote.read(committed.metadata)
-        if note is not None and note.topic_id != topic_id:
-            raise TopicRecreated(committed.topic, note.topic_id, topic_id, self._settings.group(ROLE))
-        return Block(topic_id, committed.partition, committed.offset, note.pending_end if note else None)
-
-    def _loaded_until(self, partition: TopicPartition, topic_id: str) -> int:
-        sql = (
-            "SELECT max(end_offset) AS end_offset FROM load_progress "
-            f"WHERE topic_id = '{topic_id}' AND partition = {partition.partition}"
+    def _loaded_until(self) -> Mapping[tuple[str, int], int]:
+        """How far load_progress goes, by topic id and partition."""
+        ids = ", ".join(f"'{topic_id}'" for topic_id in self._topic_ids.values())
+        found = self._clickhouse.query(
+            "SELECT topic_id, partition, max(end_offset) AS end_offset FROM load_progress "
+            f"WHERE topic_id IN ({ids}) GROUP BY topic_id, partition"
         )
-        found = self._patience.wait_for_blocking("assign", lambda: self._clickhouse.query(sql))
-        low, _ = self._consumer.get_watermark_offsets(partition, timeout=30)
-        return max(int(found.column("end_offset")[0].as_py() or 0), int(low))
+        return {(row["topic_id"], row["partition"]): row["end_offset"] for row in found.to_pylist()}
 
-    def _on_revoke(self, consumer: Consumer, revoked: Sequence[TopicPartition]) -> None:
-        """Forget the partitions. What was not committed is loaded by their new owner."""
-        for tp in revoked:
-            self._blocks.pop((tp.topic, tp.partition), None)
-
-    def _observe_lag(self) -> None:
-        self._metrics.lag.clear()  # of partitions that are somebody else's now
-        for (topic, partition), block in self._blocks.items():
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            gauge = self._metrics.lag.labels(self._topics[topic].contract, str(partition))
-            gauge.set(max(end - block.start, 0))
-
-    def _observe(self, topic: str, block: Range, records: Sequence[Any], rows: int, seconds: float) -> None:
+    def _observe(self, topic: str, block: Range, records: Sequence[Message], rows: int, seconds: float) -> None:
         contract, newest_ingest_ms = self._topics[topic].contract, records[-1].timestamp()[1]
         self._metrics.observe_received(contract, block.partition, len(records), newest_ingest_ms)
         self._metrics.batch_duration.labels("block").observe(seconds)
@@ -336,9 +307,15 @@ class Loader:
         return frozenset(found.column("name").to_pylist())
 
 
-def _committed(consumer: Consumer, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-    try:
-        found: list[TopicPartition] = consumer.committed(list(partitions), timeout=30)
-    except KafkaException as error:
-        raise Unavailable(f"Kafka does not say what is committed: {error.args[0].str()}") from error
-    return found
+def _offsets(records: Sequence[Message]) -> npt.NDArray[np.int64]:
+    """The offsets of consecutive records of a partition, which only grow."""
+    first, last = records[0].offset(), records[-1].offset()
+    if last - first == len(records) - 1:
+        return np.arange(first, last + 1, dtype=np.int64)
+    return np.fromiter(map(Message.offset, records), np.int64, len(records))
+
+
+def _spare_the_collector() -> None:
+    """Records come by the ten thousand and are freed by their last reference: looking at each again costs a third."""
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1_000)

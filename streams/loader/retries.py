@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.codec import Decoded, Decoder
@@ -15,11 +17,15 @@ __all__ = ["Part", "decode_retries"]
 
 
 class Part(NamedTuple):
-    """What a block holds of one topic, and its rows, which carry the place and time of the originals."""
+    """What a block holds of one topic, and its rows, which carry the place and time of the originals.
+
+    positions: shape (rows.num_rows,), of each row's record in the block.
+    """
 
     topic: str
     decoded: Decoded
     rows: pa.Table
+    positions: npt.NDArray[np.int64]
 
 
 def decode_retries(
@@ -45,5 +51,5 @@ def decode_retries(
             group.offsets[kept],
             group.ingest_ms[kept],
         )
-        parts.append(Part(group.topic, decoded, rows))
+        parts.append(Part(group.topic, decoded, rows, group.rows[kept]))
     return parts, sorted(bad, key=lambda item: item.row)

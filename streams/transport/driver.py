@@ -34,8 +34,8 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from mode.utils.futures import notify
 
+from streams.admin import RecordsGone
 from streams.liveness import REVOKE_BUDGET_S
-from streams.starting_points import RecordsGone
 from streams.transport.chunk import Chunk
 from streams.transport.fetched import FetchedRecords, Taken, UnreadableBatch
 from streams.transport.progress import Progress

@@ -1,10 +1,7 @@
 """The loader against the real broker and engine, stopped at each point of a block and started again."""
 
 import contextlib
-import threading
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,38 +9,23 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client import CollectorRegistry
 
-from schemas.client.publisher import Publisher
 from schemas.topics import topics
-from streams.admin import TopicError, TopicRecreated, registry, topic_ids
+from streams.admin import TopicError, TopicRecreated, topic_ids
 from streams.clickhouse import connect
 from streams.loader.blocks import CommitNote
 from streams.loader.loader import Loader
 from streams.metrics import RoleMetrics
 from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
-
-TIMEOUT_S = 60
-
-
-class Crash(Exception):
-    """Stands for the process dying here."""
-
-
-class CrashingLoader(Loader):
-    """Dies before or after the call of a step for which `when` says so."""
-
-    def __init__(self, settings: Settings, step: str, before: bool, when: Callable[..., bool]) -> None:
-        super().__init__(settings, RoleMetrics(CollectorRegistry()))
-        original = getattr(self, step)
-
-        def dying(*args: Any) -> Any:
-            if not when(*args):
-                return original(*args)
-            if not before:
-                original(*args)
-            raise Crash
-
-        setattr(self, step, dying)
+from tests.streams.loader.loading import (
+    TIMEOUT_S,
+    Crash,
+    CrashingLoader,
+    ids,
+    load_until_caught_up,
+    loaded,
+    publish,
+)
 
 
 def is_clicks(topic: str, block: Any, table: str, *rest: Any) -> bool:
@@ -72,41 +54,6 @@ WINDOWS = {
 }
 
 
-def publish(settings: Settings, first: int, count: int) -> None:
-    now = datetime.now(UTC) - timedelta(minutes=5)
-    with Publisher(settings.kafka.client(), registry(settings), prefix=settings.namespace) as publisher:
-        publisher.publish_records(
-            "clicks",
-            [
-                {
-                    "account_id": "acme",
-                    "click_id": f"c{number}",
-                    "visitor_id": f"v{number}",
-                    "event_time": now,
-                    "consent": "granted",
-                    "limited_data_use": False,
-                }
-                for number in range(first, first + count)
-            ],
-        )
-
-
-def load_until_caught_up(settings: Settings) -> None:
-    loader = Loader(settings, RoleMetrics(CollectorRegistry()))
-    timer = threading.Event()
-    threading.Timer(TIMEOUT_S, timer.set).start()
-    with Offsets(settings) as offsets:
-        ends = offsets.ends("clicks")
-        loader.run(lambda: timer.is_set() or offsets.committed("loader", "clicks") == ends)
-        assert offsets.committed("loader", "clicks") == ends
-
-
-def loaded(settings: Settings) -> list[str]:
-    """Every row there is, without FINAL: a doubled row shows."""
-    with connect(settings) as clickhouse:
-        return sorted(clickhouse.query("SELECT click_id FROM clicks").column("click_id").to_pylist())
-
-
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_crash_neither_loses_nor_doubles_a_row(deployment: Settings, window: str) -> None:
     step, before, when = WINDOWS[window]
@@ -117,14 +64,14 @@ def test_a_crash_neither_loses_nor_doubles_a_row(deployment: Settings, window: s
     # What arrives in between would move the ends of the blocks.
     publish(deployment, 400, 300)
     load_until_caught_up(deployment)
-    assert loaded(deployment) == sorted(f"c{number}" for number in range(700))
+    assert loaded(deployment) == ids(*range(700))
 
 
 def test_small_blocks(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPENDLOOP_LOADER__BLOCK_ROWS", "7")
     publish(deployment, 0, 100)
     load_until_caught_up(load_settings())
-    assert loaded(deployment) == sorted(f"c{number}" for number in range(100))
+    assert loaded(deployment) == ids(*range(100))
 
 
 def test_where_commits_are_gone_it_goes_on_where_the_table_ends(deployment: Settings) -> None:
@@ -135,7 +82,7 @@ def test_where_commits_are_gone_it_goes_on_where_the_table_ends(deployment: Sett
     admin.delete_consumer_groups([group])[group].result()
     publish(deployment, 50, 50)
     load_until_caught_up(deployment)
-    assert loaded(deployment) == sorted(f"c{number}" for number in range(100))
+    assert loaded(deployment) == ids(*range(100))
 
 
 def recreate(settings: Settings, name: str) -> None:
@@ -161,7 +108,7 @@ def test_a_topic_created_anew_is_loaded_from_its_beginning(deployment: Settings)
     recreate(deployment, topics(deployment.namespace)["clicks"].name)
     publish(deployment, 100, 50)
     load_until_caught_up(deployment)
-    assert loaded(deployment) == sorted(f"c{number}" for number in [*range(50), *range(100, 150)])
+    assert loaded(deployment) == ids(*range(50), *range(100, 150))
 
 
 def test_a_commit_for_another_topic_id_stops_it(deployment: Settings) -> None:
