@@ -4,6 +4,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,19 +76,19 @@ def load_until_caught_up(settings: Settings) -> None:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[CollectorRegistry]:
-    """A loader at work, and its metrics."""
+def running(settings: Settings, prepare: Callable[[Loader], None] = lambda loader: None) -> Iterator[CollectorRegistry]:
+    """A loader at work, and its metrics. Fails at the end where it did not stop as told."""
     metrics = CollectorRegistry()
     loader = Loader(settings, RoleMetrics(metrics))
+    prepare(loader)
     stop = threading.Event()
-    thread = threading.Thread(target=loader.run, args=(stop.is_set,))
-    thread.start()
-    try:
-        yield metrics
-    finally:
-        stop.set()
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive()
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(loader.run, stop.is_set)
+        try:
+            yield metrics
+        finally:
+            stop.set()
+        work.result(TIMEOUT_S)
 
 
 def wait_for(condition: Callable[[], Any], what: str = "it") -> None:
