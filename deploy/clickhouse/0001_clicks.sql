@@ -46,5 +46,13 @@ CREATE TABLE IF NOT EXISTS clicks (
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (account_id, click_id)
--- Longer than any outage: a block that is tried again after it must still be known by its token.
-SETTINGS non_replicated_deduplication_window = 10000;
+-- How many blocks the table knows by their tokens. A block whose answer was lost is repeated under its token, when its
+-- partition is loaded again at the latest. Until then the other partitions go on, each with up to a block every
+-- loader.flush_interval_s, which counts once for each month it has rows of: with 4 partitions, 1 s and 2 months that
+-- is 8 a second, 690,000 a day. A block is known for about a day and a half of one partition standing still; an outage
+-- of them all takes nothing from it. It costs 150 bytes of disk and about as much memory. With more partitions, raise
+-- it (docs/operations.md). The other two stand for a replicated table: Keeper holds fewer, and forgets them by age.
+SETTINGS
+    non_replicated_deduplication_window = 1000000,
+    replicated_deduplication_window = 100000,
+    replicated_deduplication_window_seconds = 604800;

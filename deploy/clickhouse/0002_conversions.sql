@@ -41,4 +41,8 @@ CREATE TABLE IF NOT EXISTS conversions (
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (account_id, conversion_id)
-SETTINGS non_replicated_deduplication_window = 10000;
+-- As for clicks.
+SETTINGS
+    non_replicated_deduplication_window = 1000000,
+    replicated_deduplication_window = 100000,
+    replicated_deduplication_window_seconds = 604800;

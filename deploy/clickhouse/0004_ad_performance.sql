@@ -24,4 +24,8 @@ CREATE TABLE IF NOT EXISTS ad_performance (
 ENGINE = ReplacingMergeTree(as_of)
 PARTITION BY toYYYYMM(day)
 ORDER BY (account_id, ad_account_id, ad_id, day, breakdown, breakdown_value)
-SETTINGS non_replicated_deduplication_window = 10000;
+-- As for clicks.
+SETTINGS
+    non_replicated_deduplication_window = 1000000,
+    replicated_deduplication_window = 100000,
+    replicated_deduplication_window_seconds = 604800;

@@ -51,4 +51,8 @@ CREATE TABLE IF NOT EXISTS attributed_conversions (
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (account_id, conversion_id)
-SETTINGS non_replicated_deduplication_window = 10000;
+-- As for clicks.
+SETTINGS
+    non_replicated_deduplication_window = 1000000,
+    replicated_deduplication_window = 100000,
+    replicated_deduplication_window_seconds = 604800;

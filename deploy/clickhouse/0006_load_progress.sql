@@ -9,4 +9,5 @@ CREATE TABLE IF NOT EXISTS load_progress (
 )
 ENGINE = ReplacingMergeTree(end_offset)
 ORDER BY (topic, topic_id, partition)
-SETTINGS non_replicated_deduplication_window = 10000;
+-- No tokens: a row that comes again replaces itself.
+SETTINGS non_replicated_deduplication_window = 0, replicated_deduplication_window = 0;

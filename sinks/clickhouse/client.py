@@ -81,7 +81,7 @@ INSERT_SETTINGS = {
     "max_partitions_per_insert_block": 0,
 }
 ARROW_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
-_VIEW = re.compile(r"while pushing to view ([\w.`]+)")
+_VIEW = re.compile(r"while pushing to view ([\w`]+(?:\.[\w`]+)*)")
 
 
 class ClickHouse:

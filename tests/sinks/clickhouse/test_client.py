@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from deploy.local.processes import free_ports
-from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.client import PASSING, ClickHouse
 from sinks.errors import Refused, Unavailable
 
 TABLE = "CREATE TABLE t (n Int64, day Date32) ENGINE = MergeTree ORDER BY n SETTINGS {}"
@@ -76,6 +76,47 @@ def test_too_many_parts_are_waited_out(clickhouse: ClickHouse) -> None:
     clickhouse.command(insert)
     with pytest.raises(Unavailable, match="cannot serve now: Too many parts"):
         clickhouse.command(insert)
+
+
+def test_what_is_waited_out_are_errors_that_clickhouse_has(clickhouse: ClickHouse) -> None:
+    found = clickhouse.query("SELECT errorCodeToName(toInt32(number)) AS name FROM numbers(1200)")
+    assert set(found.column("name").to_pylist()) >= PASSING
+
+
+def test_a_block_is_one_part_whatever_its_size_also_where_it_is_empty(clickhouse: ClickHouse) -> None:
+    """A token stands for a block as a whole only where ClickHouse does not cut it up."""
+    clickhouse.command(TABLE.format(WINDOW))
+    clickhouse.command("SYSTEM STOP MERGES t")
+    many = pa.table({"n": range(1_200_000), "day": pa.array([0] * 1_200_000, pa.int32()).cast(pa.date32())})
+    in_pieces = pa.concat_tables([many.slice(0, 400_000), many.slice(400_000)])
+    assert in_pieces.column("n").num_chunks == 2
+    clickhouse.insert("t", in_pieces, "one")
+    clickhouse.insert("t", many.slice(0, 0), "two")
+    parts = f"SELECT rows FROM system.parts WHERE database = '{clickhouse.database}' AND active"
+    assert clickhouse.query(parts).column("rows").to_pylist() == [1_200_000]
+    with pytest.raises(Refused, match="NO_SUCH_COLUMN_IN_TABLE"):
+        clickhouse.insert("t", rows(1).append_column("more", pa.array([1])).slice(0, 0), "three")
+
+
+def test_a_refusal_names_its_reason_and_the_view_it_comes_from(clickhouse: ClickHouse) -> None:
+    clickhouse.command(TABLE.format(WINDOW))
+    clickhouse.command(
+        "CREATE MATERIALIZED VIEW picky (n Int64) ENGINE = Null AS SELECT n FROM t WHERE NOT throwIf(n = 7, 'seven')"
+    )
+    with pytest.raises(Refused, match=rf"\(code 395\) in the view {clickhouse.database}\.picky$") as caught:
+        clickhouse.insert("t", rows(7), "one")
+    assert caught.value.reason == "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"
+
+
+def test_a_repeated_block_reaches_a_view_once(clickhouse: ClickHouse) -> None:
+    clickhouse.command(TABLE.format(WINDOW))
+    clickhouse.command(f"CREATE TABLE sums (n Int64) ENGINE = MergeTree ORDER BY n SETTINGS {WINDOW}")
+    clickhouse.insert("t", rows(1, 2), "one")
+    clickhouse.command("CREATE MATERIALIZED VIEW summing TO sums AS SELECT sum(n) AS n FROM t")
+    for _ in range(3):
+        clickhouse.insert("t", rows(1, 2), "one")
+    assert count(clickhouse) == 2
+    assert clickhouse.query("SELECT n FROM sums").to_pylist() == [{"n": 3}], "it did not have the block yet"
 
 
 def test_a_refused_block_says_nothing_of_its_rows(clickhouse: ClickHouse) -> None:

@@ -1,6 +1,7 @@
 """Every column of every table is filled from the contract, and nothing raw gets through."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -242,3 +243,15 @@ def test_the_latest_snapshot_of_an_ads_day_wins(tables: ClickHouse) -> None:
         load(tables, "ad-performance", [record], f"snapshot-{number}")
     found = tables.query("SELECT spend_micros FROM ad_performance FINAL WHERE ad_id = 'snap'")
     assert found.to_pylist() == [{"spend_micros": 9}]
+
+
+@pytest.mark.parametrize("topic", LOADED)
+def test_tables_know_blocks_by_their_tokens_for_longer_than_a_partition_stands_still(
+    tables: ClickHouse, topic: str
+) -> None:
+    """Also one that somebody made replicated from the same DDL."""
+    created = str(tables.command(f"SHOW CREATE TABLE {table_name(topic)}"))
+    windows = {name: int(size) for name, size in re.findall(r"(\w+deduplication_window\w*) = (\d+)", created)}
+    assert windows["non_replicated_deduplication_window"] >= 1_000_000
+    assert windows["replicated_deduplication_window"] >= 100_000
+    assert windows["replicated_deduplication_window_seconds"] >= 7 * 86_400

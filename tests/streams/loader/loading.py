@@ -4,7 +4,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,9 +75,24 @@ def load_until_caught_up(settings: Settings) -> None:
         assert offsets.committed("loader", "clicks") == ends
 
 
+class AtWork:
+    """A loader in a thread."""
+
+    def __init__(self, work: Future[None], metrics: CollectorRegistry) -> None:
+        self._work = work
+        self._metrics = metrics
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one of its metrics; zero where there is none."""
+        return self._metrics.get_sample_value(name, labels) or 0.0
+
+    def has_stopped(self) -> bool:
+        return self._work.done()
+
+
 @contextmanager
-def running(settings: Settings, prepare: Callable[[Loader], None] = lambda loader: None) -> Iterator[CollectorRegistry]:
-    """A loader at work, and its metrics. Fails at the end where it did not stop as told."""
+def running(settings: Settings, prepare: Callable[[Loader], None] = lambda loader: None) -> Iterator[AtWork]:
+    """A loader at work. Raises at the end what it has stopped with, and fails where it does not stop as told."""
     metrics = CollectorRegistry()
     loader = Loader(settings, RoleMetrics(metrics))
     prepare(loader)
@@ -85,7 +100,7 @@ def running(settings: Settings, prepare: Callable[[Loader], None] = lambda loade
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(loader.run, stop.is_set)
         try:
-            yield metrics
+            yield AtWork(work, metrics)
         finally:
             stop.set()
         work.result(TIMEOUT_S)

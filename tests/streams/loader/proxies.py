@@ -1,4 +1,4 @@
-"""ClickHouse seen through a proxy that holds a request back, or loses an answer."""
+"""ClickHouse seen through a proxy that holds a request back, loses an answer, or sets limits."""
 
 import socket
 import threading
@@ -50,6 +50,22 @@ class AnswerLosing(Gate):
                         self.lost += 1
                         sink.shutdown(socket.SHUT_RDWR)
                         return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+class Limiting(Gate):
+    """Gives inserts of clicks settings of its own while there are any, as a user's profile would."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        super().__init__(target)
+        self.settings = b""
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if INSERT in data:
+                    data = data.replace(b"&async_insert=0", b"&async_insert=0" + self.settings)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
 

@@ -32,12 +32,12 @@ def test_partitions_that_went_and_came_back_during_an_outage_are_loaded(
     with gate_to(direct.removeprefix("http://")) as gate:
         gate.open()
         monkeypatch.setenv("SPENDLOOP_CLICKHOUSE__URL", f"http://{gate.address}")
-        with running(load_settings()) as metrics:
+        with running(load_settings()) as loader:
             publish(deployment, 0, 400)
             wait_for(lambda: is_caught_up(deployment))
             gate.shut()
             publish(deployment, 400, 400)
-            wait_for(lambda: metrics.get_sample_value("errors_total", {"stage": "insert"}))
+            wait_for(lambda: loader.metric("errors_total", stage="insert"))
             assert hold_partitions_for_a_moment(deployment) > 0
             publish(deployment, 800, 400)
             gate.open()

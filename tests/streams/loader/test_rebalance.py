@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from prometheus_client import CollectorRegistry
 
 from schemas.topics import topics
 from sinks.clickhouse.migrations import apply
@@ -53,18 +52,14 @@ def shut_after_clicks(loader: Loader, gate: Gate) -> None:
     loader._insert = insert  # type: ignore[method-assign]
 
 
-def metric(metrics: CollectorRegistry, name: str, **labels: str) -> float:
-    return metrics.get_sample_value(name, labels) or 0.0
-
-
 def test_partitions_move_while_blocks_are_buffered(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPENDLOOP_LOADER__FLUSH_INTERVAL_S", "3")
     slow = load_settings()
     with running(slow) as first:
         publish(deployment, 0, 400)
-        wait_for(lambda: metric(first, "commit_age_seconds", topic="clicks", partition="0"), "taking records")
+        wait_for(lambda: first.metric("commit_age_seconds", topic="clicks", partition="0"), "taking records")
         with running(slow) as second:
-            wait_for(lambda: metric(second, "sent_events_total", target="clicks"), "a share of the second")
+            wait_for(lambda: second.metric("sent_events_total", target="clicks"), "a share of the second")
             publish(deployment, 400, 400)
             wait_for(lambda: is_caught_up(deployment))
     assert loaded(deployment) == ids(*range(800))
@@ -73,14 +68,13 @@ def test_partitions_move_while_blocks_are_buffered(deployment: Settings, monkeyp
 def test_partitions_move_while_a_block_is_pending(gated: tuple[Settings, Gate], deployment: Settings) -> None:
     behind_gate, gate = gated
     with running(behind_gate) as first:
-        wait_for(lambda: metric(first, "commit_age_seconds", topic="clicks", partition="0") is not None)
         publish(deployment, 0, 400)
         wait_for(lambda: is_caught_up(deployment))
         gate.shut()
         publish(deployment, 400, 400)
-        wait_for(lambda: metric(first, "waiting_for_dependency", stage="insert"), "an insert that waits")
+        wait_for(lambda: first.metric("waiting_for_dependency", stage="insert"), "an insert that waits")
         with running(deployment) as second:
-            wait_for(lambda: metric(second, "sent_events_total", target="clicks"), "a share of the second")
+            wait_for(lambda: second.metric("sent_events_total", target="clicks"), "a share of the second")
             gate.open()
             wait_for(lambda: is_caught_up(deployment))
     assert loaded(deployment) == ids(*range(800))
@@ -92,10 +86,10 @@ def test_partitions_move_when_a_block_is_inserted_and_not_committed(
     behind_gate, gate = gated
     publish(deployment, 0, 400)
     with running(behind_gate, lambda loader: shut_after_clicks(loader, gate)) as first:
-        wait_for(lambda: metric(first, "waiting_for_dependency", stage="insert"), "progress that waits")
+        wait_for(lambda: first.metric("waiting_for_dependency", stage="insert"), "progress that waits")
         assert 0 < len(loaded(deployment)) < 400
         with running(deployment) as second:
-            wait_for(lambda: metric(second, "sent_events_total", target="clicks"), "a share of the second")
+            wait_for(lambda: second.metric("sent_events_total", target="clicks"), "a share of the second")
             publish(deployment, 400, 100)
             gate.open()
             wait_for(lambda: is_caught_up(deployment))
@@ -108,10 +102,10 @@ def test_a_member_that_waits_for_clickhouse_at_its_assignment_does_not_hold_up_t
     behind_gate, gate = gated
     publish(deployment, 0, 400)
     with running(behind_gate, lambda loader: gate.shut()) as first:
-        wait_for(lambda: metric(first, "waiting_for_dependency", stage="assign"), "an assignment that waits")
+        wait_for(lambda: first.metric("waiting_for_dependency", stage="assign"), "an assignment that waits")
         with running(deployment) as second:
-            wait_for(lambda: metric(second, "sent_events_total", target="clicks"), "a share of the second")
-            assert metric(first, "waiting_for_dependency", stage="assign")
+            wait_for(lambda: second.metric("sent_events_total", target="clicks"), "a share of the second")
+            assert first.metric("waiting_for_dependency", stage="assign")
             gate.open()
             wait_for(lambda: is_caught_up(deployment))
     assert loaded(deployment) == ids(*range(400))
@@ -120,9 +114,9 @@ def test_a_member_that_waits_for_clickhouse_at_its_assignment_does_not_hold_up_t
 def test_it_can_be_stopped_while_it_waits(gated: tuple[Settings, Gate], deployment: Settings) -> None:
     behind_gate, gate = gated
     publish(deployment, 0, 400)
-    with running(behind_gate, lambda loader: shut_after_clicks(loader, gate)) as metrics:
-        wait_for(lambda: metric(metrics, "waiting_for_dependency", stage="insert"), "progress that waits")
-        assert metric(metrics, "commit_age_seconds", topic="clicks", partition="0") >= 0
+    with running(behind_gate, lambda loader: shut_after_clicks(loader, gate)) as loader:
+        wait_for(lambda: loader.metric("waiting_for_dependency", stage="insert"), "progress that waits")
+        assert loader.metric("commit_age_seconds", topic="clicks", partition="0") >= 0
     load_until_caught_up(deployment)
     assert loaded(deployment) == ids(*range(400))
 

@@ -169,8 +169,8 @@ def test_an_outage_while_bad_rows_are_looked_for(guarded: Settings, monkeypatch:
             return original(rows, refusal, shut_once)
 
         monkeypatch.setattr("streams.loader.loader.refused_rows", interrupted)
-        with running(load_settings()) as metrics:
-            wait_for(lambda: metrics.get_sample_value("waiting_for_dependency", {"stage": "refused"}))
+        with running(load_settings()) as loader:
+            wait_for(lambda: loader.metric("waiting_for_dependency", stage="refused"))
             gate.open()
             wait_for(lambda: is_caught_up(guarded))
     require_exact(guarded, 200, {7, 150})
