@@ -1,0 +1,131 @@
+"""Attributed conversions and the state in Redis, against the definition."""
+
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyruhvro
+import redis
+from confluent_kafka import Message
+
+from schemas.codec import Decoder
+from schemas.definitions import definition
+from schemas.topics import topics
+from streams.admin import registry
+from streams.settings import Settings
+from tests.crash.load import Journeys
+from tests.crash.outcome import Found, read_topic
+
+__all__ = ["compare"]
+
+OUTPUT = "attributed-conversions"
+#: What a click may be asked by; each leads to a copy of it.
+IDENTIFIERS = {"v": "visitor_id", "k": "click_id"}
+
+
+def compare(settings: Settings, journeys: Journeys) -> Found:
+    """Of each conversion the greatest version, and each touchpoint that is held."""
+    found = Found(sent=journeys.conversions.num_rows)
+    wanted = journeys.touchpoints()
+    got = _greatest(_decode(settings, OUTPUT), found)
+    for conversion_id in wanted.keys() - got.keys():
+        found.lacks(f"conversion {conversion_id}")
+    for conversion_id in got.keys() - wanted.keys():
+        found.exceeds(f"conversion {conversion_id}")
+    for conversion_id in wanted.keys() & got.keys():
+        _hold_against(conversion_id, wanted[conversion_id], got[conversion_id], found)
+    found.hold_against(_sent_touchpoints(settings), _held_touchpoints(settings), "touchpoint in Redis under")
+    return found
+
+
+def _hold_against(conversion_id: str, wanted: Sequence[str], got: Sequence[str], found: Found) -> None:
+    if wanted == got:
+        found.found += 1
+        return
+    lacking, extra = Counter(wanted) - Counter(got), Counter(got) - Counter(wanted)
+    if extra:
+        found.exceeds(f"{conversion_id} has {dict(extra)} too much")
+    if lacking or not extra:
+        found.lacks(f"{conversion_id} has {got} instead of {wanted}")
+
+
+def _greatest(batches: Iterator[tuple[pa.RecordBatch, list[Message]]], found: Found) -> dict[str, tuple[str, ...]]:
+    """Touchpoints of each conversion's greatest version. Records of one version must be equal but for their origin."""
+    contents: defaultdict[tuple[str, int, int], set[bytes]] = defaultdict(set)
+    greatest: dict[str, tuple[int, int]] = {}
+    touchpoints: dict[str, tuple[str, ...]] = {}
+    records = 0
+    for batch, _ in batches:
+        records += batch.num_rows
+        names = ("conversion_id", "epoch", "facts_held")
+        lists = batch.column("touchpoints")
+        clicks = pa.ListArray.from_arrays(lists.offsets, lists.values.field("click_id")).to_pylist()
+        for conversion_id, *version, content, click_ids in zip(
+            *(batch.column(name).to_pylist() for name in names), _without_origin(batch), clicks, strict=True
+        ):
+            contents[conversion_id, *version].add(content)
+            if greatest.get(conversion_id, (-1, -1)) < tuple(version):
+                greatest[conversion_id] = tuple(version)
+                touchpoints[conversion_id] = tuple(click_ids)
+    for (conversion_id, *version), different in contents.items():
+        if len(different) > 1:
+            found.exceeds(f"{conversion_id} has {len(different)} records of version {version}")
+    found.repeated = records - len(contents)
+    return touchpoints
+
+
+def _without_origin(batch: pa.RecordBatch) -> list[bytes]:
+    """Each record as bytes that are the same for two that differ in their origin only."""
+    columns = [
+        pa.nulls(batch.num_rows, field.type).fill_null("" if pa.types.is_string(field.type) else 0)
+        if field.name.startswith("origin_")
+        else batch.column(field.name)
+        for field in batch.schema
+    ]
+    same = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+    [encoded] = pyruhvro.serialize_record_batch(same, definition(OUTPUT).text, 1)
+    return encoded.to_pylist()
+
+
+def _decode(settings: Settings, contract: str) -> Iterator[tuple[pa.RecordBatch, list[Message]]]:
+    """All records of a topic in batches, with their messages."""
+    decoder = Decoder(topics(settings.namespace)[contract], registry(settings))
+    messages = read_topic(settings, contract)
+    for start in range(0, len(messages), 10_000):
+        part = messages[start : start + 10_000]
+        decoded = decoder.decode([message.value() for message in part], np.zeros(len(part), np.int64))
+        assert not decoded.bad, decoded.bad[0]
+        yield decoded.batch, part
+
+
+def _sent_touchpoints(settings: Settings) -> Mapping[str, int]:
+    """How many touchpoints have to be held under each identifier: a click published again later is another one."""
+    contents: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for batch, messages in _decode(settings, "clicks"):
+        times = [message.timestamp()[1] for message in messages]
+        clicks = batch.column("click_id").to_pylist()
+        for kind, name in IDENTIFIERS.items():
+            for value, click_id, time in zip(batch.column(name).to_pylist(), clicks, times, strict=True):
+                contents[kind + value].add((click_id, time))
+    return {identifier: len(held) for identifier, held in contents.items()}
+
+
+def _held_touchpoints(settings: Settings) -> Mapping[str, int]:
+    """How many there are in Redis."""
+    held: Counter[str] = Counter()
+    with redis.Redis.from_url(settings.redis.url.get_secret_value()) as client:
+        for bucket in client.scan_iter(f"sl:1:{{s*}}:{settings.namespace}t:*", count=10_000):
+            for identifier, entries in client.hscan_iter(bucket, count=10_000):
+                held[identifier.decode()] += _count(entries)
+    return held
+
+
+def _count(entries: bytes) -> int:
+    """Of entries with their lengths in front."""
+    position = count = 0
+    while position < len(entries):
+        position += 2 + struct.unpack_from(">H", entries, position)[0]
+        count += 1
+    return count

@@ -1,0 +1,189 @@
+"""How a window disturbs the work: the order to die at a point, members that come and go, servers that die."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from deploy.local.stack import LocalStack
+from tests.crash import servers
+from tests.crash.crew import Crew, Kill, Worker
+from tests.crash.points import Order
+
+__all__ = ["AtPoints", "Disturbance", "InTurn", "Joining", "Outage", "ServerKills"]
+
+#: Passages of a point before the one to die at.
+MOST_PASSES = 4
+#: For so long a passage is drawn out.
+LONGEST_DELAY_S = 0.2
+#: A worker of two dies again while the group still waits for the one before, or when it has gone on: 15 s.
+BETWEEN_TURNS_S = 20.0
+#: Members that come and go: how many there may be, and how far apart.
+MEMBERS = range(1, 4)
+BETWEEN_MOVES_S = (1.0, 8.0)
+KILLED_SHARE = 0.6
+#: A server works for so long, and is away for so long, at most.
+LONGEST_WORK_S = 2.0
+LONGEST_OUTAGE_S = 2.0
+#: What Redis forgets.
+FORGOTTEN_S = (0.2, 1.2)
+#: A worker without a finished chunk for so long has nothing to do.
+IDLE_S = 1.0
+
+
+class Outage(NamedTuple):
+    """From the kill of a server until all servers are healthy again; monotonic, seconds."""
+
+    at: float
+    back_at: float
+
+
+class Disturbance(Protocol):
+    """Disturbs a crew's work until it is over; `kills` are those that count."""
+
+    def begin(self) -> None:
+        """Have the first workers join."""
+
+    def step(self) -> None:
+        """What is due now; called again and again."""
+
+    @property
+    def kills(self) -> Sequence[Kill | Outage]:
+        """So far."""
+
+
+class AtPoints:
+    """One worker, a static member of its group, dies at one of the points, again and again."""
+
+    def __init__(self, crew: Crew, random: np.random.Generator, count: int, points: Sequence[str]) -> None:
+        self._crew = crew
+        self._random = random
+        self._count = count
+        self._points = points
+        self._ordered = 0
+
+    def begin(self) -> None:
+        self._crew.join(static=True)
+
+    def step(self) -> None:
+        self._crew.look_after()
+        if len(self.kills) == self._ordered < self._count:
+            self._order(self._crew.workers[0])
+
+    @property
+    def kills(self) -> Sequence[Kill]:
+        return self._crew.kills
+
+    def _order(self, worker: Worker) -> None:
+        passes = int(self._random.integers(0, MOST_PASSES))
+        delay_s = float(self._random.uniform(0, LONGEST_DELAY_S))
+        worker.order(Order(self._ordered, str(self._random.choice(self._points)), passes, delay_s))
+        self._ordered += 1
+
+
+class InTurn(AtPoints):
+    """Two workers, of which one after the other dies at one of the points; the group has to find out."""
+
+    _next_at = 0.0
+
+    def begin(self) -> None:
+        self._crew.join()
+        self._crew.join()
+
+    def step(self) -> None:
+        self._crew.look_after()
+        if len(self.kills) < self._ordered or self._ordered == self._count:
+            self._next_at = time.monotonic() + float(self._random.uniform(0, BETWEEN_TURNS_S))
+        elif time.monotonic() >= self._next_at:
+            self._order(self._crew.workers[self._ordered % 2])
+
+
+class Joining:
+    """Members join and leave at random moments, most of them by kill."""
+
+    def __init__(self, crew: Crew, random: np.random.Generator, count: int) -> None:
+        self._crew = crew
+        self._random = random
+        self._count = count
+        self._next_at = 0.0
+
+    def begin(self) -> None:
+        self._crew.join()
+        self._crew.join()
+        self._wait()
+
+    def step(self) -> None:
+        self._crew.look_after()
+        if time.monotonic() < self._next_at or len(self.kills) == self._count:
+            return
+        self._wait()
+        present = len(self._crew.workers)
+        if present == MEMBERS[0] or (present < MEMBERS[-1] and self._random.random() < 0.5):
+            self._crew.join()
+            return
+        leaving = self._crew.workers[int(self._random.integers(present))]
+        if self._random.random() < KILLED_SHARE:
+            leaving.kill()
+        else:
+            leaving.dismiss()
+        self._crew.leave(leaving)
+
+    @property
+    def kills(self) -> Sequence[Kill]:
+        return self._crew.kills
+
+    def _wait(self) -> None:
+        self._next_at = time.monotonic() + float(self._random.uniform(*BETWEEN_MOVES_S))
+
+
+class ServerKills:
+    """A server dies while a worker works, and comes back after a while."""
+
+    def __init__(
+        self, crew: Crew, random: np.random.Generator, count: int, stack: LocalStack, server: str, forgets: bool
+    ) -> None:
+        """`forgets`: Redis, that has lost its last second. Half the time the worker dies with it."""
+        self._crew = crew
+        self._random = random
+        self._count = count
+        self._stack = stack
+        self._server = server
+        self._forgets = forgets
+        self._outages: list[Outage] = []
+        self._next_at: float | None = None
+
+    def begin(self) -> None:
+        self._crew.join(static=True)
+
+    def step(self) -> None:
+        self._crew.look_after()
+        if len(self._outages) == self._count or not self._is_working():
+            self._next_at = None
+        elif self._next_at is None:
+            self._next_at = time.monotonic() + float(self._random.uniform(0, LONGEST_WORK_S))
+        elif time.monotonic() >= self._next_at:
+            self._strike()
+
+    @property
+    def kills(self) -> Sequence[Outage]:
+        return self._outages
+
+    def _is_working(self) -> bool:
+        since = max([time.monotonic() - IDLE_S, *(outage.back_at for outage in self._outages)])
+        return any(entry.what == "finished" and entry.at > since for entry in self._crew.entries())
+
+    def _strike(self) -> None:
+        kept = None
+        if self._forgets:
+            kept = servers.logged_bytes(self._stack)
+            time.sleep(float(self._random.uniform(*FORGOTTEN_S)))
+            if servers.logged_bytes(self._stack) == kept:
+                return  # there would be nothing to forget
+        at = servers.kill(self._stack, self._server)
+        if kept is not None:
+            servers.cut_log(self._stack, kept)
+            if self._random.random() < 0.5:
+                self._crew.workers[0].kill()
+        time.sleep(float(self._random.uniform(0, LONGEST_OUTAGE_S)))
+        self._outages.append(Outage(at, servers.restart(self._stack)))

@@ -1,0 +1,160 @@
+"""Journeys whose outcome is known: clicks and conversions, and what attribution has to make of them by definition."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from time import time
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+__all__ = ["LOOKBACK_MS", "Journeys", "Piece", "journeys"]
+
+DAY_MS = 86_400_000
+#: The setting's default.
+LOOKBACK_MS = 30 * DAY_MS
+#: Clicks reach further back than any conversion looks, and beyond the conversions: a part of them counts for none.
+CLICKS_MS, CONVERSIONS_MS = 45 * DAY_MS, 8 * DAY_MS
+CLICKS_SHARE = 0.8
+#: Conversions that remember a click, which may be another visitor's.
+REMEMBERING_SHARE = 0.1
+#: How far apart, in shares of the load, the records of a visitor are published.
+JITTER = 0.01
+PIECE_ROWS = 1_500
+CHANNELS = ("search", "social", "video", "mail")
+
+
+class Piece(NamedTuple):
+    """Records that are published together: rows of a topic."""
+
+    contract: str
+    table: pa.Table
+
+
+class Journeys(NamedTuple):
+    """`pieces` in the order to publish them; `clicks` and `conversions` are what is in them, each record once."""
+
+    pieces: Sequence[Piece]
+    clicks: pa.Table
+    conversions: pa.Table
+
+    @property
+    def events(self) -> int:
+        return sum(piece.table.num_rows for piece in self.pieces)
+
+    def touchpoints(self) -> dict[str, tuple[str, ...]]:
+        """By conversion: the clicks of its visitor, and the click it remembers, inside its window, oldest first."""
+        by_visitor: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        by_id: dict[str, tuple[int, str]] = {}
+        for visitor, click_id, event_ms in _rows(self.clicks, "visitor_id", "click_id", "event_time"):
+            by_id[click_id] = (event_ms, click_id)
+            by_visitor[visitor].append((event_ms, click_id))
+        found = {}
+        names = ("conversion_id", "visitor_id", "click_id", "event_time")
+        for conversion_id, visitor, click_id, event_ms in _rows(self.conversions, *names):
+            known = {*by_visitor.get(visitor, ()), *([by_id[click_id]] if click_id else ())}
+            inside = (touch for touch in known if event_ms - LOOKBACK_MS <= touch[0] <= event_ms)
+            found[conversion_id] = tuple(click_id for _, click_id in sorted(inside))
+        return found
+
+
+@cache
+def journeys(events: int, seed: int, repeats: float = 0.0, forbidden: float = 0.0) -> Journeys:
+    """So many records; of them the share `repeats` are published again, and of clicks `forbidden` refused by a table.
+
+    Records of a visitor are published close together, in any order: a conversion comes before its clicks as often as
+    after them.
+    """
+    random = np.random.default_rng(seed)
+    distinct = round(events / (1 + repeats))
+    count = round(distinct * CLICKS_SHARE)
+    visitors = distinct - count
+    now_ms = int(time() * 1000) - DAY_MS // 24
+
+    click_visitor = random.integers(0, visitors, count)
+    channels = np.array(CHANNELS)[random.integers(0, len(CHANNELS), count)]
+    clicks = _table(
+        click_visitor,
+        now_ms - random.integers(0, CLICKS_MS, count),
+        click_id=_ids("k", np.arange(count)),
+        channel=pa.array(np.where(random.random(count) < forbidden, "forbidden", channels)),
+    )
+    conversion_visitor = random.integers(0, visitors, visitors)
+    remembered = pa.array(random.integers(0, count, visitors), mask=random.random(visitors) >= REMEMBERING_SHARE)
+    conversions = _table(
+        conversion_visitor,
+        now_ms - random.integers(0, CONVERSIONS_MS, visitors),
+        conversion_id=_ids("c", np.arange(visitors)),
+        event_name=pa.array(["Purchase"] * visitors),
+        value_micros=pa.array(random.integers(1, 10**9, visitors)),
+        currency=pa.array(["EUR"] * visitors),
+        click_id=clicks.column("click_id").combine_chunks().take(remembered),
+    )
+    places = random.random(visitors)
+    published = [
+        (contract, table, places[visitor] + random.normal(0, JITTER, len(visitor)))
+        for contract, table, visitor in (
+            ("clicks", clicks, click_visitor),
+            ("conversions", conversions, conversion_visitor),
+        )
+    ]
+    pieces = _pieces([_with_repeats(*topic, repeats, random) for topic in published], events, random)
+    return Journeys(pieces, clicks, conversions)
+
+
+def _with_repeats(
+    contract: str, table: pa.Table, places: npt.NDArray[np.float64], share: float, random: np.random.Generator
+) -> tuple[str, pa.Table, npt.NDArray[np.float64]]:
+    again = random.permutation(len(places))[: round(len(places) * share)]
+    later = places[again] + random.exponential(JITTER * 5, len(again))
+    return contract, pa.concat_tables([table, table.take(pa.array(again))]), np.concatenate([places, later])
+
+
+def _pieces(
+    topics: Sequence[tuple[str, pa.Table, npt.NDArray[np.float64]]], events: int, random: np.random.Generator
+) -> list[Piece]:
+    """Cut at the same places in all topics, the topics of a cut in any order."""
+    cuts = np.linspace(0, 1, max(2, events // PIECE_ROWS))[1:-1]
+    by_topic = []
+    for contract, table, places in topics:
+        order = np.argsort(places, kind="stable")
+        bounds = [0, *np.searchsorted(places[order], cuts).tolist(), len(order)]
+        inside = table.take(pa.array(order))
+        by_topic.append([Piece(contract, inside.slice(a, b - a)) for a, b in pairwise(bounds)])
+    together = zip(*by_topic, strict=True)
+    shuffled = [pieces[n] for pieces in together for n in random.permutation(len(pieces))]
+    return [piece for piece in shuffled if piece.table.num_rows]
+
+
+def _table(visitor: npt.NDArray[np.int64], event_ms: npt.NDArray[np.int64], **columns: pa.Array) -> pa.Table:
+    rows = len(visitor)
+    return pa.table(
+        {
+            "account_id": pa.array(["crash"] * rows),
+            "visitor_id": _ids("v", visitor),
+            "event_time": pa.array(event_ms, pa.timestamp("ms")),
+            "consent": pa.array(["granted"] * rows),
+            "limited_data_use": pa.array(np.zeros(rows, np.bool_)),
+            **columns,
+        }
+    )
+
+
+def _ids(kind: str, numbers: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array([f"{kind}{number}" for number in numbers.tolist()])
+
+
+def _rows(table: pa.Table, *names: str) -> Sequence[tuple[object, ...]]:
+    columns: Mapping[str, pa.ChunkedArray] = {name: table.column(name) for name in names}
+    return list(
+        zip(
+            *(
+                (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+                for column in columns.values()
+            ),
+            strict=True,
+        )
+    )
