@@ -16,7 +16,7 @@ __all__ = ["Crew", "CrewFailed", "Kill", "Worker"]
 
 STOP_TIMEOUT_S = 60.0
 #: A role that keeps stopping by itself will not get anywhere.
-MAX_OWN_ENDS = 10
+MAX_OWN_ENDS = 5
 RESTART_DELAY_S = 0.5
 
 

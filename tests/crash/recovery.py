@@ -1,6 +1,8 @@
 """How long after a kill the work goes on."""
 
+import math
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from tests.crash.crew import Kill
 from tests.crash.disturbances import Outage
@@ -16,7 +18,7 @@ def seconds_to_recover(kills: Sequence[Kill | Outage], entries: Sequence[Entry])
     until the group's commits move again after it is back.
     """
     seconds = []
-    for kill, next_at in zip(kills, [*(kill.at for kill in kills[1:]), float("inf")], strict=True):
+    for kill, next_at in zip_longest(kills, [kill.at for kill in kills[1:]], fillvalue=math.inf):
         again_at = _worker_again(kill, entries) if isinstance(kill, Kill) else _server_again(kill, entries)
         if again_at is not None and again_at < next_at:
             seconds.append(again_at - kill.at)

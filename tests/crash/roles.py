@@ -31,7 +31,7 @@ def _has_any(consumer: Consumer, offsets: Mapping[Any, int], *rest: Any) -> bool
     return bool(offsets)
 
 
-def _has_results(role: Attribution, contract: str, chunk: Chunk, bad: Any, attributed: pa.RecordBatch | None) -> bool:
+def _has_results(role: Attribution, topic: str, chunk: Chunk, bad: Any, attributed: pa.RecordBatch | None) -> bool:
     return attributed is not None
 
 
@@ -53,7 +53,7 @@ LANE = {
     "committing": Point(Consumer, "_commit_offsets", "before", _has_any),
 }
 ATTRIBUTION = {
-    "decoded": Point(Attribution, "_decode", "after"),
+    "decoded": Point(Attribution, "_decoded", "after"),
     "stored": Point(Attribution, "_stored", "after"),
     "producing": Point(Publisher, "flush", "inside"),
     "produced": Point(Attribution, "_emit", "after", _has_results),

@@ -64,14 +64,14 @@ class FencedConsumer:
         self._publisher = Publisher(producer, schemas, prefix=settings.namespace)
         self._producing = asyncio.Lock()
         self._decoders = {names[source].name: Decoder(names[source], schemas) for source in SOURCES}
-        self._topic_ids = topic_ids(settings.kafka.client(), list(self._decoders))
+        self.topic_ids = topic_ids(settings.kafka.client(), list(self._decoders))
         self._sums = sums_of(settings)
         self._ids = {names[source].name: field for source, field in SOURCES.items()}
 
     async def starting_points(
         self, committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]
     ) -> Mapping[TP, int]:
-        partitions = {tp: Partition(self._topic_ids[tp.topic], tp.partition) for tp in committed}
+        partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
         fences = self._sums.fences
         found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
         starts = {}
@@ -105,7 +105,7 @@ class FencedConsumer:
         times = np.fromiter((record.timestamp for record in chunk.records), np.int64, len(chunk.records))
         decoded = await asyncio.to_thread(self._decoders[chunk.topic].decode, chunk.values, times)
         contributions = list(self._contributions(chunk, decoded))
-        span = Span(Partition(self._topic_ids[chunk.topic], chunk.partition), chunk.start, chunk.end)
+        span = Span(Partition(self.topic_ids[chunk.topic], chunk.partition), chunk.start, chunk.end)
         try:
             await self._patience.wait_for(
                 "add", lambda: self._sums.add(span, contributions), require_wanted=chunk.require_current
@@ -142,7 +142,7 @@ def work(chunk_records: str = "") -> None:
 
 def _app(settings: Settings) -> App:
     consumer = FencedConsumer(settings, rewind=lambda: app.consumer.rewind())
-    app = create_app(ROLE, settings, consumer.starting_points)
+    app = create_app(ROLE, settings, consumer.starting_points, consumer.topic_ids)
     for source in SOURCES:
         topic = app.topic(topics(settings.namespace)[source].name, schema=ChunkSchema())
 
