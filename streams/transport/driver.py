@@ -63,7 +63,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         self.tp_last_committed_at.update(dict.fromkeys(ours, now))
         notes = {
-            stock.TopicPartition(*tp): OffsetAndMetadata(offset, self.app.topic_ids.get(tp.topic, ""))
+            stock.TopicPartition(*tp): OffsetAndMetadata(offset, _note(self.app.topic_ids.get(tp.topic, "")))
             for tp, offset in ours.items()
         }
         try:
@@ -347,6 +347,11 @@ async def _more_fetched(fetcher: Any, timeout_s: float) -> bool:
         return False
     waiter.result()
     return True
+
+
+def _note(topic_id: str) -> str:
+    """As librdkafka commits it: with the zero that ends a string there. It reads on, over what it was given, to one."""
+    return f"{topic_id}\0" if topic_id else ""
 
 
 def _require_in_log(tp: TP, start: int, log_start: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -72,9 +72,11 @@ async def run_until(app: faust.App, condition: Callable[[], bool]) -> None:
         await app.stop()
 
 
-def lane(settings: Settings, source: Source, work: Callable[[Chunk], Any]) -> faust.App:
+def lane(
+    settings: Settings, source: Source, work: Callable[[Chunk], Any], topic_ids: Mapping[str, str] | None = None
+) -> faust.App:
     """An app that calls `work` with each chunk."""
-    app = create_app("lane", settings)
+    app = create_app("lane", settings, topic_ids=topic_ids or {})
 
     @app.agent(app.topic(source.name, schema=ChunkSchema()))
     async def agent(stream: Any) -> None:
@@ -120,6 +122,22 @@ def test_every_record_once_and_in_order_and_the_end_is_committed(settings: Setti
     assert seen == {0: list(range(0, 12_000, 2)), 1: list(range(1, 12_000, 2))}
     assert source.committed(settings.group("lane")) == 12_000
     assert len(chunks) < 100
+
+
+def test_what_is_committed_beside_the_offset_is_read_as_it_is(settings: Settings) -> None:
+    """librdkafka reads a text without a zero at its end on into whatever lies behind it in memory."""
+    source, topic_id = Source(settings), "pQ_1-abcdefghijklmnopq"
+    source.publish(10)
+    app = lane(settings, source, lambda chunk: None, {source.name: topic_id})
+    asyncio.run(run_until(app, lambda: source.committed(settings.group("lane")) == 10))
+    found = set()
+    for _ in range(100):
+        consumer = PlainConsumer({**settings.kafka.client(), "group.id": settings.group("lane")})
+        litter = [b"\xff" * (22 + n % 20) for n in range(1_000)]
+        del litter
+        found |= {consumer.committed([TopicPartition(source.name, 0)], 30)[0].metadata for _ in range(10)}
+        consumer.close()
+    assert found == {topic_id}
 
 
 def test_transactions_are_taken_as_they_ended(settings: Settings) -> None:
