@@ -1,50 +1,109 @@
-"""`python -m tests.bench [NAME ...]`, or `make bench`: measures, prints a table, writes build/bench.json."""
+"""`python -m tests.bench`, or `make bench`: measures, prints tables, writes build/bench.json.
 
+python -m tests.bench                         codec and throughput
+python -m tests.bench --quick throughput      small, to see that it runs: no figures to quote
+python -m tests.bench throughput --subjects lane,clicks
+python -m tests.bench memory --millions 20    whether a role's memory stays what it was
+python -m tests.bench profile clicks          where a subject's processor time goes
+"""
+
+import argparse
 import json
-import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.bench import codec
-from tests.bench.timing import Measurement
+from tests.bench import codec, memory, profiling, throughput
+from tests.bench.machine import facts
+from tests.bench.processes import BenchmarkFailed
+from tests.bench.testbed import QUICK, Sizes, open_testbed
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Measurement]]] = {"codec": codec.run}
 REPORT = Path("build") / "bench.json"
+#: Of a line that goes to a file.
+WIDTH = 140
+DEFAULT = ("codec", "throughput")
+
+Arguments = argparse.Namespace
 
 
-def main(names: Sequence[str]) -> None:
-    """Run these benchmarks, or all."""
-    if unknown := set(names) - BENCHMARKS.keys():
-        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    console = Console()
+def main(argv: Sequence[str]) -> None:
+    """Run what the command line names."""
+    arguments = _parse(argv)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    try:
+        if arguments.names[:1] == ["profile"]:
+            _profile(arguments, console)
+            return
+        for name in arguments.names or DEFAULT:
+            write(name, BENCHMARKS[name](arguments, console))
+            console.print(f"written to {REPORT}")
+    except BenchmarkFailed as error:
+        sys.exit(str(error))
+
+
+def write(name: str, found: Any) -> None:
+    """Put what was found into the report, in the place of what was there under this name."""
     report = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    report["python"] = platform.python_version()
-    for name in names or BENCHMARKS:
-        found = list(BENCHMARKS[name]())
-        console.print(_table(name, found))
-        report[name] = [item._asdict() for item in found]
+    report |= {"machine": facts(), name: found}
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2) + "\n")
-    console.print(f"written to {REPORT}")
 
 
-def _table(name: str, found: Sequence[Measurement]) -> Table:
-    """A row for what was measured, a column for the data it was measured on."""
-    kinds = list(dict.fromkeys(item.data for item in found))
-    rows: dict[str, dict[str, float]] = {}
-    for item in found:
-        rows.setdefault(item.what, {})[item.data] = item.ns_per_record
-    table = Table("ns a record", *kinds, title=name)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for what, by_kind in rows.items():
-        table.add_row(what, *(f"{by_kind[kind]:,.0f}" if kind in by_kind else "" for kind in kinds))
-    return table
+def _parse(argv: Sequence[str]) -> Arguments:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; or profile SUBJECT")
+    parser.add_argument("--quick", action="store_true", help="few records, one run each")
+    parser.add_argument("--subjects", default="", help="some only, by their keys, with commas between")
+    parser.add_argument("--millions", type=int, help="of events for memory; 20, or 1 with --quick")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.names[:1] == ["profile"]:
+        if len(arguments.names) != 2:
+            parser.error("profile takes one subject")
+    elif unknown := set(arguments.names) - BENCHMARKS.keys():
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    return arguments
 
+
+def _sizes(arguments: Arguments) -> Sizes:
+    sizes = QUICK if arguments.quick else Sizes()
+    millions = arguments.millions or (1 if arguments.quick else 20)
+    return sizes._replace(rounds=millions * 1_000_000 // sizes.replay)
+
+
+def _codec(arguments: Arguments, console: Console) -> Any:
+    found = list(codec.run())
+    console.print(codec.table(found))
+    return [item._asdict() for item in found]
+
+
+def _throughput(arguments: Arguments, console: Console) -> Any:
+    keys = [key for key in arguments.subjects.split(",") if key]
+    with open_testbed(_sizes(arguments), console.print) as bed:
+        repeats = throughput.Repeats(1, 0) if arguments.quick else throughput.Repeats()
+        return throughput.run(bed, keys, repeats, console)
+
+
+def _memory(arguments: Arguments, console: Console) -> Any:
+    with open_testbed(_sizes(arguments), console.print) as bed:
+        return memory.run(bed, console)
+
+
+def _profile(arguments: Arguments, console: Console) -> None:
+    subject = throughput.subject_named(arguments.names[1])
+    with open_testbed(_sizes(arguments), console.print) as bed:
+        profiling.run(bed, subject, console)
+
+
+BENCHMARKS: Mapping[str, Callable[[Arguments, Console], Any]] = {
+    "codec": _codec,
+    "throughput": _throughput,
+    "memory": _memory,
+}
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -5,13 +5,14 @@ Clicks like the demo's, with 8 fields given, and clicks with most of them.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fastavro
 import numpy as np
 import pyarrow as pa
 import pyruhvro
+from rich.table import Table
 
 from schemas import wire
 from schemas.client.writer import RecordWriter
@@ -36,6 +37,20 @@ PLAIN = parse(without_logical_types(SCHEMA.text))
 class _Registry:
     def writer_schemas(self, subject: str, schema_ids: Any) -> Mapping[int, str]:
         return {SCHEMA_ID: SCHEMA.text}
+
+
+def table(found: Sequence[Measurement]) -> Table:
+    """A row for what was measured, a column for the data it was measured on."""
+    kinds = list(dict.fromkeys(item.data for item in found))
+    rows: dict[str, dict[str, float]] = {}
+    for item in found:
+        rows.setdefault(item.what, {})[item.data] = item.ns_per_record
+    table = Table("ns a record", *kinds, title="codec")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for what, by_kind in rows.items():
+        table.add_row(what, *(f"{by_kind[kind]:,.0f}" if kind in by_kind else "" for kind in kinds))
+    return table
 
 
 def run() -> Iterator[Measurement]:
