@@ -27,6 +27,9 @@ StartingPoints = Callable[[Mapping[TP, int | None], Offsets], Awaitable[Offsets]
 #: Faust's own back-pressure, which holds up all partitions for one, has no part in it.
 CHUNKS_WAITING = 4_096
 COMMIT_INTERVAL_S = 1.0
+#: As long as it can be: aiokafka leaves the group when nobody fetches for so long, and joins again only at a fetch,
+#: which Faust makes only when it has joined. That a process is alive its heartbeats tell.
+MAX_POLL_INTERVAL_S = 2_000_000
 log = logging.getLogger(__name__)
 
 
@@ -95,6 +98,7 @@ def create_app(
         broker_session_timeout=SESSION_TIMEOUT_S,
         broker_heartbeat_interval=SESSION_TIMEOUT_S / 5,
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_max_poll_interval=MAX_POLL_INTERVAL_S,
         broker_max_poll_records=None,
         consumer_max_fetch_size=8 << 20,
         consumer_auto_offset_reset="earliest",

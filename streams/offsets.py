@@ -1,16 +1,18 @@
 """How far a topic reaches and how far a role has come."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from schemas.topics import topics
+from schemas.topics import Topic, topics
 from sinks.errors import Unavailable
+from streams.admin import TopicRecreated
+from streams.loader.blocks import CommitNote
 from streams.settings import Settings
 
-__all__ = ["Commit", "Offsets", "patiently"]
+__all__ = ["Commit", "Offsets", "patiently", "require_commits_of"]
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.2
@@ -83,6 +85,17 @@ class Offsets:
         name = self._topics[contract].name
         numbers = patiently(lambda: consumer.list_topics(name, TIMEOUT_S)).topics[name].partitions
         return [TopicPartition(name, number) for number in sorted(numbers)]
+
+
+def require_commits_of(
+    offsets: Offsets, role: str, topics: Iterable[Topic], topic_ids: Mapping[str, str], group: str
+) -> None:
+    """Raises TopicRecreated where a commit of the role was made for another topic of the same name."""
+    for topic in topics:
+        for commit in offsets.commits(role, topic.contract).values():
+            note = CommitNote.read(commit.metadata)
+            if note is not None and note.topic_id != topic_ids[topic.name]:
+                raise TopicRecreated(topic.name, note.topic_id, topic_ids[topic.name], group)
 
 
 def patiently(question: Callable[[], Any]) -> Any:

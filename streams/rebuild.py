@@ -20,7 +20,7 @@ from sinks.redis.attribution_store import REBUILD, ROLE
 from streams.accept import require_stopped
 from streams.admin import RecordsGone, registry
 from streams.attribution_inputs import Inputs, attribution_store
-from streams.offsets import Offsets
+from streams.offsets import Offsets, require_commits_of
 from streams.roles import ROLES
 from streams.settings import Settings
 from streams.transport.fetched import MAX_CHUNK_RECORDS
@@ -91,14 +91,15 @@ def _ranges(settings: Settings, inputs: Inputs) -> list[_Range]:
     """What the role has worked on and the log still has, by partition."""
     found = []
     with Offsets(settings) as offsets:
+        require_commits_of(offsets, ROLE, inputs.topics.values(), inputs.topic_ids, settings.group(ROLE))
         for name, topic in inputs.topics.items():
             bounds = offsets.bounds(topic.contract)
             for partition, commit in offsets.commits(ROLE, topic.contract).items():
-                low, _ = bounds[partition]
-                if commit.offset is not None and commit.offset >= low:
+                low, high = bounds[partition]
+                if commit.offset is not None and not low <= commit.offset <= high:
+                    raise RecordsGone(name, partition, commit.offset, low, high)
+                if commit.offset is not None:
                     found.append(_Range(name, partition, low, commit.offset))
-                elif commit.offset is not None:
-                    raise RecordsGone(name, partition, commit.offset, low)
     return found
 
 

@@ -19,9 +19,11 @@ def start_of_facts(fence: int | None, commit: int | None, log_start: int) -> int
     True
     >>> start_of_facts(fence=None, commit=None, log_start=5)
     5
+    >>> start_of_facts(fence=None, commit=3, log_start=5) is LOST  # and records are gone, too
+    True
     """
     if fence is None:
-        return LOST if commit is not None and commit > log_start else log_start
+        return LOST if commit is not None and commit != log_start else log_start
     return min(fence + 1, commit) if commit is not None else log_start
 
 
@@ -34,5 +36,5 @@ def start_of_sums(fence: int | None, commit: int | None, log_start: int) -> int 
     True
     """
     if fence is None:
-        return LOST if commit is not None and commit > log_start else log_start
+        return LOST if commit is not None and commit != log_start else log_start
     return fence + 1

@@ -55,12 +55,17 @@ class Pending(NamedTuple):
 Ids = Mapping[tuple[str, str], int]
 
 
-def arrived_conversions(held: Held, offsets: Ids, retention: Retention) -> list[Pending]:
-    """What is to be attributed for conversions that arrived, with their offsets by (account, conversion_id)."""
+def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Retention) -> list[Pending]:
+    """What is to be attributed for conversions that arrived, with their offsets by (account, conversion_id).
+
+    `since_ms`: ingest time of the oldest that arrived now. What arrives for a conversion that is frozen changes
+    nothing: its touchpoints may have expired, and it was attributed when it came.
+    """
     evidence = _Evidence(held, retention)
     return [
         evidence.pending(conversion, offsets[conversion.account_id, conversion.conversion_id])
         for conversion in held.conversions
+        if not evidence.is_frozen(conversion, since_ms)
     ]
 
 
@@ -89,6 +94,11 @@ class _Evidence:
         contents = list({content for item in held.touchpoints.values() for content in item.contents})
         self._touchpoints = dict(zip(contents, read_touchpoints(contents), strict=True))
         self._overfull = {name: item.overfull for name, item in held.touchpoints.items() if item.overfull}
+
+    def is_frozen(self, conversion: HeldConversion, now_ms: int) -> bool:
+        """Whether it came before, and so long ago that its window may no longer be held whole."""
+        chosen = _Case(conversion, self._retention).chosen
+        return chosen.ingest_ms < now_ms and now_ms > self._retention.latest_ingest_ms(chosen.event_ms)
 
     def inside(self, conversion: HeldConversion) -> list[Touchpoint]:
         """The contents of touchpoints in a conversion's window that are not too late for it."""

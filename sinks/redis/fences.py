@@ -20,7 +20,8 @@ __all__ = ["Fences", "StateBehind", "StateLost"]
 class StateLost(Exception):
     """Redis knows nothing of partitions that were worked on. Going on would give results with parts missing."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, fences: str) -> None:
+        role = fences.partition(".")[0]
         super().__init__(
             f"Redis has lost the state of {role}. Stop every process of the role and run `spendloop rebuild {role}`."
         )
@@ -88,7 +89,7 @@ class Fences:
                 raise StateBehind(f"Redis has forgotten records before offset {span.start}") from error
             raise
         await self._verify()  # the script may have been what found a server that came back
-        if is_end:
+        if is_end and prefix == self._prefixes[-1]:  # the last shard to be told
             self._known[span.partition] = max(span.end - 1, self._known.get(span.partition, -1))
         return answer
 

@@ -31,6 +31,7 @@ from streams.app import App, ChunkSchema, create_app, work_through
 from streams.attribution_inputs import CLICKS, CONVERSIONS, Inputs, Part, attribution_store
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.metrics import RoleMetrics
+from streams.offsets import Offsets, require_commits_of
 from streams.patience import Patience
 from streams.settings import Settings
 from streams.starting_points import LOST, start_of_facts
@@ -63,6 +64,7 @@ class Attribution:
 
     def __init__(self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None]) -> None:
         """`rewind` begins all partitions anew, where `starting_points` says."""
+        self._settings = settings
         self._metrics = metrics
         self._rewind = rewind
         self._kafka = settings.kafka.client()
@@ -93,7 +95,8 @@ class Attribution:
     async def starting_points(
         self, committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]
     ) -> Mapping[TP, int]:
-        """Where each partition begins. Raises StateLost."""
+        """Where each partition begins. Raises StateLost, TopicRecreated."""
+        await self._patience.wait_for("commits", lambda: asyncio.to_thread(self._require_own_commits))
         partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
         fences = self._store.fences
         found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
@@ -107,6 +110,10 @@ class Attribution:
         await self._patience.wait_for("fences", lambda: fences.begin(new))
         return starts
 
+    def _require_own_commits(self) -> None:
+        with Offsets(self._settings) as offsets:
+            require_commits_of(offsets, ROLE, self.topics, self.topic_ids, self._group)
+
     async def work(self, chunk: Chunk) -> None:
         """Work on a chunk; when it returns, the chunk may be finished."""
         parts, bad = self._inputs.parts(chunk)
@@ -117,7 +124,8 @@ class Attribution:
             decoded = await self._decoded(chunk, part)
             bad += [item.moved_to(int(part.rows[item.row])) for item in decoded.bad]
             held = await self._stored(chunk, part, decoded, is_end=number == len(parts))
-            pending += self._pending(chunk, part, decoded, held)
+            # In a thread: what one busy visitor's records concern may take seconds.
+            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, held)
         if not parts:
             span = self._inputs.span(chunk)
             await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
@@ -163,7 +171,8 @@ class Attribution:
             return conversions_of_clicks(held, _offsets(chunk, part, decoded, "click_id"), self._retention)
         arrived = _offsets(chunk, part, decoded, "conversion_id")
         self._metrics.discarded.labels(part.contract, "expired").inc(len(arrived) - len(held.conversions))
-        return arrived_conversions(held, arrived, self._retention)
+        since_ms = int(part.ingest_ms.min())
+        return arrived_conversions(held, arrived, since_ms, self._retention)
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
         """The attributed conversions of what is pending, None where nothing is."""
@@ -180,7 +189,8 @@ class Attribution:
             self._metrics.discarded.labels("conversions", bad.error).inc()
             log.error("a conversion that is held cannot be read any more: %s", bad.message)
         origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
-        return assemble(decoded.batch, [pending[row] for row in decoded.rows.tolist()], origin)
+        rows = [pending[row] for row in decoded.rows.tolist()]
+        return await asyncio.to_thread(assemble, decoded.batch, rows, origin)
 
     async def _emit(
         self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None

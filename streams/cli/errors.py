@@ -4,7 +4,7 @@ from deploy.local.errors import StackError
 from schemas.errors import ContractError
 from sinks.clickhouse.migrations import MigrationError
 from sinks.errors import Refused, Unavailable
-from sinks.redis.fences import StateLost
+from sinks.redis.fences import StateBehind, StateLost
 from streams.accept import RoleRunning
 from streams.admin import RecordsGone, TopicError, TopicRecreated
 from streams.demo.errors import DemoFailed
@@ -25,6 +25,7 @@ FORESEEN = (
     TopicRecreated,
     RecordsGone,
     RoleRunning,
+    StateBehind,
     StateLost,
     UnreadableFile,
 )

@@ -51,6 +51,11 @@ CROWDED_FETCH_TIMEOUT_S = 0.05
 class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to Kafka: fetches chunks together with the positions they lie between."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        #: Positions [from, to) passed without a record, an aborted transaction for instance: part of the next chunk.
+        self._passed: dict[TP, tuple[int, int]] = {}
+
     def _create_consumer(self, loop: Any) -> Any:
         consumer = super()._create_consumer(loop)
         # What a publisher's transaction took back has not happened; the loader's client does not see it either.
@@ -68,12 +73,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         }
         try:
             await self._ensure_consumer().commit(notes)
-        except CommitFailedError:
+        except CommitFailedError as error:
+            self.log.warning("Kafka does not take a commit: %s", error)
             return False
         except Exception as error:
             await self.crash(error)
             return False
         return True
+
+    def check_errors(self) -> None:
+        """Raises what ended the membership of the group, which otherwise only a fetch tells."""
+        self._ensure_consumer()._coordinator.check_errors()
 
     async def _fetch_records(
         self,
@@ -87,6 +97,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         deadline = time.monotonic() + (timeout or 0)
         with fetcher._subscriptions.fetch_context():
             while self.consumer.flow_active:
+                consumer._coordinator.check_errors()  # as the client does: what ends its membership, above all
                 if consumer._closed or fetcher._closed:
                     raise ConsumerStoppedError
                 if fetcher._subscriptions.reassignment_in_progress:
@@ -194,13 +205,13 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             await self.sleep(FETCH_TIMEOUT_S)
             return
         generation = self.app.consumer_generation_id
-        log_starts = await self.earliest_offsets(*assigned)
+        log_starts, log_ends = await self.earliest_offsets(*assigned), await self.highwaters(*assigned)
         committed = {tp: self._committed_offset[tp] for tp in assigned}
         starts = await self.app.starting_points(committed, log_starts)
         if generation != self.app.consumer_generation_id or not self.flow_active or assigned != self.assignment():
             return  # it took so long that it is no longer ours to decide
         for tp in assigned:
-            _require_in_log(tp, starts[tp], log_starts[tp])
+            _require_in_log(tp, starts[tp], log_starts[tp], log_ends[tp])
             await self.seek(tp, starts[tp])
         self._progress = {tp: Progress(starts[tp]) for tp in assigned}
 
@@ -209,6 +220,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         with_room = {tp for tp, progress in self._progress.items() if progress.has_room and tp in active}
         is_crowded = len(with_room) < len(self._progress)
         if not with_room:
+            self._thread.check_errors()
             await self._wait_for_ack(timeout=CROWDED_FETCH_TIMEOUT_S)
             return
         timeout = CROWDED_FETCH_TIMEOUT_S if is_crowded else FETCH_TIMEOUT_S
@@ -217,16 +229,20 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _deliver(self, tp: TP, chunk: Chunk) -> None:
         progress = self._progress.get(tp)
-        if progress is None or not self.flow_active or chunk.generation != self.app.consumer_generation_id:
+        if progress is None or not self._is_current(chunk):
             return
         if chunk.start != progress.next_start:
-            log_start = (await self.earliest_offsets(tp))[tp]
-            _require_in_log(tp, progress.next_start, log_start)
-            self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, progress.next_start)
-            await self.seek(tp, progress.next_start)
+            log_start, log_end = (await self.earliest_offsets(tp))[tp], (await self.highwaters(tp))[tp]
+            if self._is_current(chunk) and self._progress.get(tp) is progress:
+                _require_in_log(tp, progress.next_start, log_start, log_end)
+                self.log.info("%s: fetched from %s instead of %s, seeking there", tp, chunk.start, progress.next_start)
+                await self.seek(tp, progress.next_start)
             return
         progress.deliver(chunk)
         await self.callback(self._message(tp, chunk))
+
+    def _is_current(self, chunk: Chunk) -> bool:
+        return bool(self.flow_active and chunk.generation == self.app.consumer_generation_id)
 
     def _message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
         last = chunk.records[-1]
@@ -284,10 +300,10 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             progress.abandon(waiting_only=True)  # Faust's queues are empty: nobody would begin them
         while time.monotonic() < deadline and not all(progress.is_idle for progress in self._progress.values()):
             await self._wait_for_ack(timeout=CROWDED_FETCH_TIMEOUT_S)
-        try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 1.0)):
-                await self.commit_and_end_transactions()
-        except TimeoutError:
+        # A task of its own: Faust takes a cancelled commit for one to be begun again.
+        commit = asyncio.ensure_future(self.commit_and_end_transactions())
+        await asyncio.wait([commit], timeout=max(deadline - time.monotonic(), 1.0))
+        if not commit.done():
             self.log.warning("Kafka does not take the last commit; what it is for is worked on again")
         for progress in self._progress.values():
             progress.abandon()
@@ -303,8 +319,11 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         return progress.committable()
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        before = {tp: self._committed_offset[tp] for tp in offsets}
         did_commit = bool(await super()._commit_offsets(offsets, start_new_transaction))
-        if did_commit:
+        if not did_commit:
+            self._committed_offset.update(before)  # Faust notes it whatever came of it
+        else:
             for tp, offset in offsets.items():
                 if tp in self._progress:
                     self._progress[tp].committed(offset)
@@ -354,6 +373,6 @@ def _note(topic_id: str) -> str:
     return f"{topic_id}\0" if topic_id else ""
 
 
-def _require_in_log(tp: TP, start: int, log_start: int) -> None:
-    if start < log_start:
-        raise RecordsGone(tp.topic, tp.partition, start, log_start)
+def _require_in_log(tp: TP, start: int, log_start: int, log_end: int) -> None:
+    if not log_start <= start <= log_end:
+        raise RecordsGone(tp.topic, tp.partition, start, log_start, log_end)

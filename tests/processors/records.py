@@ -75,7 +75,10 @@ def attribute(topic: str, records: Sequence[Record], held: Held, retention: Rete
     id_field = "click_id" if topic == "clicks" else "conversion_id"
     ids = zip(batch.column("account_id").to_pylist(), batch.column(id_field).to_pylist(), strict=True)
     offsets = dict(zip(ids, (record.offset for record in records), strict=True))
-    pending = (conversions_of_clicks if topic == "clicks" else arrived_conversions)(held, offsets, retention)
+    if topic == "clicks":
+        pending = conversions_of_clicks(held, offsets, retention)
+    else:
+        pending = arrived_conversions(held, offsets, min(record.ingest_ms for record in records), retention)
     if not pending:
         return []
     batch = decode("conversions", [item.conversion.message for item in pending])

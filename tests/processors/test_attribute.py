@@ -208,10 +208,19 @@ def test_a_conversion_is_frozen_for_corrections_that_come_too_late() -> None:
     worker.arrives("clicks", click("k1", 10))
     [before] = worker.arrives("conversions", conversion(order_id="first"))
     late = AT + LATENESS_S * 1000 + 1
-    [after] = worker.arrives("conversions", conversion(order_id="late", source_version=9), late)
-    assert (after["order_id"], path(after)) == ("first", path(before))
+    assert worker.arrives("conversions", conversion(order_id="late", source_version=9), late) == []
+    assert before["order_id"] == "first"
     [in_time] = worker.arrives("conversions", conversion(order_id="in time", source_version=2), late - 1)
     assert in_time["order_id"] == "in time"
+
+
+def test_a_conversion_that_comes_late_is_attributed_with_what_is_there() -> None:
+    worker = Worker()
+    worker.arrives("clicks", click("k1", 10))
+    late = AT + LATENESS_S * 1000 + 1
+    [row] = worker.arrives("conversions", conversion(), late)
+    assert path(row) == ["k1"]
+    assert worker.arrives("conversions", conversion(order_id="again"), late + 1) == []
 
 
 def test_what_is_read_for_another_conversion_changes_nothing() -> None:
@@ -240,7 +249,7 @@ def test_an_identifier_that_many_share_in_one_bucket_says_nothing_where_that_is_
 
     def path_with(overfull: list[int]) -> tuple[int, int]:
         touchpoints = {("acme", "vv1"): HeldTouchpoints(touch.contents[:1], overfull)}
-        [pending] = arrived_conversions(Held([held], touchpoints), {("acme", "c1"): 0}, RETENTION)
+        [pending] = arrived_conversions(Held([held], touchpoints), {("acme", "c1"): 0}, AT, RETENTION)
         return len(pending.touchpoints), pending.facts_held
 
     asked = RETENTION.bucket_of(AT)
@@ -332,7 +341,7 @@ def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int
     arrived = [Record(n, AT, message("conversions", fields)) for n, fields in enumerate(conversions)]
     facts = facts_of("conversions", arrived, RETENTION)
     ids = {(fact.account_id, fact.id): n for n, fact in enumerate(facts)}
-    pending = arrived_conversions(store.add_conversions(facts), ids, RETENTION)
+    pending = arrived_conversions(store.add_conversions(facts), ids, AT, RETENTION)
     batch = assemble(decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1))
 
     text = definition("attributed-conversions").text
