@@ -146,7 +146,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
         state.consumed_to(taken.end)
         if records.is_exhausted:
             self._let_go(consumer, tp, fetched)
+        passed_from, passed_to = self._passed.pop(tp, (start, start))
+        if passed_to == start:
+            start = passed_from
         if not taken.records:
+            self._passed[tp] = (start, taken.end)
             return None
         return Chunk(
             tp.topic, tp.partition, start, taken.end, generation, taken.records, taken.values, taken.size_bytes

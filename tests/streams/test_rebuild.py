@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import redis
+from confluent_kafka import Consumer, TopicPartition
 
 from schemas.client.publisher import Publisher
+from schemas.topics import topics
 from streams.admin import registry
 from streams.clickhouse import connect
+from streams.loader.blocks import CommitNote
 from streams.settings import Settings
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
 
@@ -146,3 +149,21 @@ def test_redis_wiped_under_a_running_role_stops_it(deployment: Settings, server:
         publish(deployment, range(20, 40))
         assert roles[0].process.wait(60) == 1
         assert "spendloop rebuild attribution" in roles[0].log.read_text()
+
+
+def test_a_commit_for_another_topic_of_the_name_is_not_taken_for_a_lost_state(
+    deployment: Settings, tmp_path: Path
+) -> None:
+    """A rebuild would pass over records that nobody has worked on."""
+    publish(deployment, range(20))
+    name = topics(deployment.namespace)["clicks"].name
+    consumer = Consumer({**deployment.kafka.client(), "group.id": deployment.group("attribution")})
+    note = CommitNote("the-topic-before").text()
+    consumer.commit(offsets=[TopicPartition(name, 0, 2, note)], asynchronous=False)
+    consumer.close()
+    refused = Role("attribution", tmp_path / "refused.log")
+    assert refused.process.wait(60) == 1
+    assert "created anew" in refused.log.read_text()
+    done = spendloop("rebuild", "attribution", "--yes")
+    assert done.returncode == 1
+    assert "created anew" in done.stderr

@@ -280,6 +280,42 @@ def test_records_that_retention_removed_stop_the_worker(settings: Settings) -> N
     assert source.committed(settings.group("lane")) == 40
 
 
+def test_a_log_that_ends_before_the_commit_stops_the_worker(settings: Settings) -> None:
+    """As after a disaster: to wait until it is long enough would be to skip what comes."""
+    source = Source(settings)
+    source.publish(20)
+    commit(settings, source, 50)
+    app = lane(settings, source, lambda chunk: None)
+    asyncio.run(run_until(app, lambda: False))
+    assert isinstance(app.crash_reason, RecordsGone)
+
+
+def test_an_aborted_transaction_larger_than_a_fetch_is_passed(settings: Settings) -> None:
+    source = Source(settings)
+    source.publish(3)
+    producer = Producer({**settings.kafka.client(), "transactional.id": source.name, "message.max.bytes": 2_000_000})
+    producer.init_transactions()
+    producer.begin_transaction()
+    for _ in range(30):
+        producer.produce(source.name, b"x" * 950_000)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+    producer.abort_transaction()
+    source.publish(4)
+    chunks: list[Chunk] = []
+    values: list[bytes | None] = []
+
+    def work(chunk: Chunk) -> None:
+        chunks.append(chunk)
+        values.extend(chunk.values)
+
+    app = lane(settings, source, work)
+    asyncio.run(run_until(app, lambda: len(values) >= 7))
+    assert values == [b"0", b"1", b"2", b"0", b"1", b"2", b"3"]
+    assert [chunk.start for chunk in chunks[1:]] == [chunk.end for chunk in chunks[:-1]]
+    assert source.committed(settings.group("lane")) == chunks[-1].end
+
+
 def commit(settings: Settings, source: Source, offset: int) -> None:
     consumer = PlainConsumer({**settings.kafka.client(), "group.id": settings.group("lane")})
     consumer.commit(offsets=[TopicPartition(source.name, 0, offset)], asynchronous=False)
