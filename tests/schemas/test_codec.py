@@ -429,6 +429,7 @@ def test_every_error_is_in_the_documentation() -> None:
     assert documented == {
         *("empty", "too_short", "wrong_magic", "unknown_schema", "undecodable", "trailing_bytes"),
         *("missing_id", "field_too_long", "bad_value", "event_time_out_of_range", "not_a_retry"),
+        "refused_by_clickhouse",
     }
 
 
