@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +36,7 @@ def main() -> None:
     chosen = [name for name in WINDOWS if not options.windows or name.startswith(tuple(options.windows))]
     if not chosen:
         parser.error(f"no such window; there are: {', '.join(WINDOWS)}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     report = json.loads(REPORT.read_text()) if REPORT.exists() and options.windows else {}
     report["python"] = platform.python_version()
     report.setdefault("windows", {})
@@ -88,7 +89,8 @@ def _write(report: Mapping[str, Any]) -> None:
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table("window", *(name.replace("_", " ") for name in COLUMNS), "recovery s: median", "max", "seconds")
+    names = ("window", *(name.replace("_", " ") for name in COLUMNS), "recovery s", "max", "seconds")
+    table = Table(*names, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, window in found.items():

@@ -53,9 +53,8 @@ def _hold_against(conversion_id: str, wanted: Sequence[str], got: Sequence[str],
 
 def _greatest(batches: Iterator[tuple[pa.RecordBatch, list[Message]]], found: Found) -> dict[str, tuple[str, ...]]:
     """Touchpoints of each conversion's greatest version. Records of one version must be equal but for their origin."""
-    contents: defaultdict[tuple[str, int, int], set[bytes]] = defaultdict(set)
+    contents: defaultdict[tuple[str, int, int], dict[bytes, tuple[str, ...]]] = defaultdict(dict)
     greatest: dict[str, tuple[int, int]] = {}
-    touchpoints: dict[str, tuple[str, ...]] = {}
     records = 0
     for batch, _ in batches:
         records += batch.num_rows
@@ -65,15 +64,15 @@ def _greatest(batches: Iterator[tuple[pa.RecordBatch, list[Message]]], found: Fo
         for conversion_id, *version, content, click_ids in zip(
             *(batch.column(name).to_pylist() for name in names), _without_origin(batch), clicks, strict=True
         ):
-            contents[conversion_id, *version].add(content)
-            if greatest.get(conversion_id, (-1, -1)) < tuple(version):
-                greatest[conversion_id] = tuple(version)
-                touchpoints[conversion_id] = tuple(click_ids)
+            contents[conversion_id, *version][content] = tuple(click_ids)
+            greatest[conversion_id] = max(greatest.get(conversion_id, (-1, -1)), tuple(version))
     for (conversion_id, *version), different in contents.items():
         if len(different) > 1:
-            found.exceeds(f"{conversion_id} has {len(different)} records of version {version}")
+            found.exceeds(
+                f"{conversion_id} has in version {version} {list(different.values())} of {greatest[conversion_id]}"
+            )
     found.repeated = records - len(contents)
-    return touchpoints
+    return {name: next(iter(contents[name, *version].values())) for name, version in greatest.items()}
 
 
 def _without_origin(batch: pa.RecordBatch) -> list[bytes]:

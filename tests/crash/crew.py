@@ -76,6 +76,12 @@ class Worker:
         self._process.kill()
         self._process.wait()
 
+    def is_working(self, within_s: float) -> bool:
+        """Whether it has finished a chunk a moment ago."""
+        recently = time.monotonic() - within_s
+        pid = self._process.pid
+        return any(e.what == "finished" and e.pid == pid and e.at > recently for e in self.entries())
+
     def look_after(self) -> None:
         """Start it again if it has ended. Raises CrewFailed."""
         code = self._process.poll()

@@ -19,10 +19,10 @@ MOST_PASSES = 4
 LONGEST_DELAY_S = 0.2
 #: A worker of two dies again while the group still waits for the one before, or when it has gone on: 15 s.
 BETWEEN_TURNS_S = 20.0
-#: Members that come and go: how many there may be, and how far apart.
-MEMBERS = range(1, 4)
-BETWEEN_MOVES_S = (1.0, 8.0)
-KILLED_SHARE = 0.6
+#: Members that come and go: of how many another one may join, how far apart, and how many leave by kill.
+MEMBERS = range(3)
+BETWEEN_MOVES_S = (0.5, 5.0)
+KILLED_SHARE = 0.5
 #: A server works for so long, and is away for so long, at most.
 LONGEST_WORK_S = 2.0
 LONGEST_OUTAGE_S = 2.0
@@ -100,41 +100,47 @@ class InTurn(AtPoints):
 
 
 class Joining:
-    """Members join and leave at random moments, most of them by kill."""
+    """Members join and leave at random moments, most of them by kill, and then in the middle of their work."""
 
     def __init__(self, crew: Crew, random: np.random.Generator, count: int) -> None:
         self._crew = crew
         self._random = random
         self._count = count
         self._next_at = 0.0
+        self._next_is_kill = False
 
     def begin(self) -> None:
         self._crew.join()
         self._crew.join()
-        self._wait()
+        self._decide()
 
     def step(self) -> None:
         self._crew.look_after()
         if time.monotonic() < self._next_at or len(self.kills) == self._count:
             return
-        self._wait()
-        present = len(self._crew.workers)
-        if present == MEMBERS[0] or (present < MEMBERS[-1] and self._random.random() < 0.5):
-            self._crew.join()
-            return
-        leaving = self._crew.workers[int(self._random.integers(present))]
-        if self._random.random() < KILLED_SHARE:
+        workers = self._crew.workers
+        if self._next_is_kill:
+            working = [worker for worker in workers if worker.is_working(IDLE_S)]
+            if not working:
+                return
+            leaving = working[int(self._random.integers(len(working)))]
             leaving.kill()
-        else:
+            self._crew.leave(leaving)
+        elif len(workers) in MEMBERS and self._random.random() < 0.7:
+            self._crew.join()
+        elif len(workers) > 1:
+            leaving = workers[int(self._random.integers(len(workers)))]
             leaving.dismiss()
-        self._crew.leave(leaving)
+            self._crew.leave(leaving)
+        self._decide()
 
     @property
     def kills(self) -> Sequence[Kill]:
         return self._crew.kills
 
-    def _wait(self) -> None:
+    def _decide(self) -> None:
         self._next_at = time.monotonic() + float(self._random.uniform(*BETWEEN_MOVES_S))
+        self._next_is_kill = len(self._crew.workers) > 0 and bool(self._random.random() < KILLED_SHARE)
 
 
 class ServerKills:
@@ -170,8 +176,7 @@ class ServerKills:
         return self._outages
 
     def _is_working(self) -> bool:
-        since = max([time.monotonic() - IDLE_S, *(outage.back_at for outage in self._outages)])
-        return any(entry.what == "finished" and entry.at > since for entry in self._crew.entries())
+        return self._crew.workers[0].is_working(IDLE_S)
 
     def _strike(self) -> None:
         kept = None
