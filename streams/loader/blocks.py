@@ -113,7 +113,7 @@ class Block:
         self.start, self.pending_end = end, None
         self.loading_since = self.began_at
         self.began_at = self.grew_at if self.records else None
-        self.size -= sum(map(len, taken))
+        self.size = sum(map(len, self.records))
         return done, taken
 
     def committed(self) -> None:

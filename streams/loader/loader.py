@@ -41,9 +41,11 @@ POLL_S = 0.1
 TOPIC_CHECK_S = 10.0
 #: A step that takes long asks for the group's news first: well below the longest time between two polls.
 POLL_EVERY_S = 5.0
-#: An insert without an answer is repeated; a third of the longest time between two polls.
-INSERT_TIMEOUT_S = 100.0
+#: An insert without an answer is repeated. So long a rebalance may wait for a loader that is in one.
+INSERT_TIMEOUT_S = 60.0
 REFUSED = "refused_by_clickhouse"
+
+Int64s = npt.NDArray[np.int64]
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ class _Rows(NamedTuple):
 
     contract: str
     table: pa.Table
-    positions: npt.NDArray[np.int64]
+    positions: Int64s
     token: str
 
 
@@ -154,29 +156,30 @@ class Loader:
             self._commit(topic, block, block.end, CommitNote(block.topic_id))
             return
         began = time.perf_counter()
-        decode = self._decode_retries if topic == self._retry_topic.name else self._decode
-        inserts = decode(topic, block, records)
-        ingest_ms = max(record.timestamp()[1] for record in records)
+        ingest_ms = np.fromiter(map(itemgetter(1), map(Message.timestamp, records)), np.int64, len(records))
+        if topic == self._retry_topic.name:
+            inserts = self._decode_retries(topic, block, records)
+        else:
+            inserts = [self._decode(topic, block, records, ingest_ms)]
         self._commit(topic, block, block.start, CommitNote(block.topic_id, block.end))
         for rows in inserts:
             if rows.table.num_rows:
                 self._insert_or_refuse(topic, block, records, rows)
-        self._insert(topic, block, "load_progress", self._progress(topic, block, ingest_ms), f"{block.token}-progress")
+        progress = self._progress(topic, block, int(ingest_ms.max()))
+        self._insert(topic, block, "load_progress", progress, f"{block.token}-progress")
         self._commit(topic, block, block.end, CommitNote(block.topic_id))
         loaded = sum(rows.table.num_rows for rows in inserts)
         self._observe(topic, block, records, loaded, time.perf_counter() - began)
 
-    def _decode(self, topic: str, block: Range, records: Sequence[Message]) -> list[_Rows]:
-        values = list(map(Message.value, records))
-        times = np.fromiter(map(itemgetter(1), map(Message.timestamp, records)), np.int64, len(records))
-        decoder = self._decoders[topic]
-        decoded = self._wait(topic, block, "decode", lambda: decoder.decode(values, times))
+    def _decode(self, topic: str, block: Range, records: Sequence[Message], ingest_ms: Int64s) -> _Rows:
+        values, decoder = list(map(Message.value, records)), self._decoders[topic]
+        decoded = self._wait(topic, block, "decode", lambda: decoder.decode(values, ingest_ms))
         if decoded.bad:
             self._bury(topic, block, records, decoded.bad)
-        self._metrics.observe_decoded(self._topics[topic], block.partition, decoded, times)
+        self._metrics.observe_decoded(self._topics[topic], block.partition, decoded, ingest_ms)
         offsets, kept = _offsets(records), decoded.rows
-        table = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[kept], times[kept])
-        return [_Rows(self._topics[topic].contract, table, kept, block.token)]
+        table = to_rows(decoded.batch, self._columns[topic], block.partition, offsets[kept], ingest_ms[kept])
+        return _Rows(self._topics[topic].contract, table, kept, block.token)
 
     def _decode_retries(self, topic: str, block: Range, records: Sequence[Message]) -> list[_Rows]:
         messages, headers = list(map(Message.value, records)), list(map(headers_of, records))
@@ -307,7 +310,7 @@ class Loader:
         return frozenset(found.column("name").to_pylist())
 
 
-def _offsets(records: Sequence[Message]) -> npt.NDArray[np.int64]:
+def _offsets(records: Sequence[Message]) -> Int64s:
     """The offsets of consecutive records of a partition, which only grow."""
     first, last = records[0].offset(), records[-1].offset()
     if last - first == len(records) - 1:

@@ -7,10 +7,9 @@ partition begins is found out by `begin`, outside of them, polling while it wait
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby
 from typing import Any
 
-import numpy as np
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -38,7 +37,7 @@ Key = tuple[str, int]
 Loaded = Mapping[tuple[str, int], int]
 
 POLL_RECORDS = 10_000
-#: Longer than any one step takes without polling: an insert, the longest, is given up after a third of it.
+#: Longer than any one step takes without polling: an insert, the longest, is given up after a fifth of it.
 MAX_POLL_INTERVAL_MS = 300_000
 ANSWER_S = 10.0
 #: How often a wait looks whether to go on.
@@ -284,12 +283,12 @@ def _runs(messages: Sequence[Message]) -> Iterator[tuple[Key, Sequence[Message]]
     """The messages cut where the partition changes."""
     if not messages:
         return
-    topics = list(map(Message.topic, messages))
-    partitions = np.fromiter(map(Message.partition, messages), np.int32, len(messages))
-    changes = partitions[1:] != partitions[:-1]
-    if topics.count(topics[0]) < len(topics):
-        names = np.array(topics)
-        changes |= names[1:] != names[:-1]
-    cuts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(messages)]
-    for first, end in pairwise(cuts):
-        yield (topics[first], int(partitions[first])), messages[first:end]
+    topics, numbers = list(map(Message.topic, messages)), list(map(Message.partition, messages))
+    if topics.count(topics[0]) == numbers.count(numbers[0]) == len(messages):
+        yield (topics[0], numbers[0]), messages
+        return
+    first = 0
+    for key, run in groupby(zip(topics, numbers, strict=True)):
+        end = first + sum(1 for _ in run)
+        yield key, messages[first:end]
+        first = end

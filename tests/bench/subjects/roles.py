@@ -6,7 +6,8 @@ from typing import Any
 import confluent_kafka
 
 from streams.agents.attribution import create_attribution_app
-from streams.loader import loader
+from streams.loader import partitions
+from streams.loader.loader import Loader
 from streams.metrics import RoleMetrics
 from streams.settings import load_settings
 from tests.bench.subject import Job, Stopwatch, main
@@ -29,7 +30,7 @@ def load(job: Job, stopwatch: Stopwatch) -> None:
 
             super().subscribe(topics, on_assign=assign, **callbacks)
 
-    loader.Consumer = Timed
+    partitions.Consumer = Timed
     metrics = RoleMetrics()
     sent = metrics.sent.labels("clicks")
 
@@ -39,7 +40,7 @@ def load(job: Job, stopwatch: Stopwatch) -> None:
             stopwatch.add(rows)
         return stopwatch.is_over
 
-    loader.Loader(load_settings(), metrics).run(should_stop)
+    Loader(load_settings(), metrics).run(should_stop)
 
 
 if __name__ == "__main__":
