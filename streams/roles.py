@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from schemas.spans import Partition
 from sinks.clickhouse.tables import LOADED
 from streams.attribution_inputs import attribution_store
+from streams.clickhouse import connect
+from streams.loader.progress import forget_beyond
+from streams.offsets import Offsets
 from streams.settings import Settings
 
 __all__ = ["ROLES", "Generation", "Role"]
@@ -61,11 +64,18 @@ def _accept_facts(settings: Settings, generation: Generation) -> None:
     asyncio.run(accept())
 
 
+def _accept_progress(settings: Settings, generation: Generation) -> None:
+    with Offsets(settings) as offsets, connect(settings) as clickhouse:
+        contract = generation.name.removeprefix(settings.namespace)
+        ends = {number: offsets.ends(contract)[number] for number in generation.starts}
+        forget_beyond(clickhouse, generation.topic_id, ends)
+
+
 #: Each role enters itself here: the commands that replay, accept and start go by it.
 ROLES: dict[str, Role] = {
     role.name: role
     for role in (
         Role("attribution", "worker attribution", ("clicks", "conversions"), repeats=True, accept=_accept_facts),
-        Role("loader", "load", LOADED, repeats=True),
+        Role("loader", "load", LOADED, repeats=True, accept=_accept_progress),
     )
 }

@@ -27,6 +27,7 @@ from streams.clickhouse import connect, migrations
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.loader.blocks import CommitNote, Limits, Range
 from streams.loader.partitions import PartitionLost, Partitions, Stopping
+from streams.loader.progress import loaded_until
 from streams.loader.refused import refused_rows
 from streams.loader.retries import decode_retries
 from streams.metrics import RoleMetrics
@@ -288,13 +289,7 @@ class Loader:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
     def _loaded_until(self) -> Mapping[tuple[str, int], int]:
-        """How far load_progress goes, by topic id and partition."""
-        ids = ", ".join(f"'{topic_id}'" for topic_id in self._topic_ids.values())
-        found = self._clickhouse.query(
-            "SELECT topic_id, partition, max(end_offset) AS end_offset FROM load_progress "
-            f"WHERE topic_id IN ({ids}) GROUP BY topic_id, partition"
-        )
-        return {(row["topic_id"], row["partition"]): row["end_offset"] for row in found.to_pylist()}
+        return loaded_until(self._clickhouse, self._topic_ids.values())
 
     def _observe(self, topic: str, block: Range, records: Sequence[Message], rows: int, seconds: float) -> None:
         contract, newest_ingest_ms = self._topics[topic].contract, records[-1].timestamp()[1]

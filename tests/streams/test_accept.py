@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import topics
-from streams.admin import TopicRecreated, topic_ids
+from streams.admin import RecordsGone, TopicRecreated, topic_ids
+from streams.clickhouse import connect
 from streams.loader.blocks import CommitNote
 from streams.loader.loader import Loader
 from streams.metrics import RoleMetrics
@@ -72,6 +73,25 @@ def test_the_loader_goes_on_with_a_topic_created_anew(deployment: Settings) -> N
     assert loaded(deployment) == sorted(f"c{number}" for number in [*range(50), *range(100, 180)])
     # The loader's commits are of the topic now: there is nothing to accept any more.
     assert "there is nothing to accept" in done("topics", "accept", "clicks", "--role", "loader")
+
+
+def test_the_loader_goes_on_where_kafka_lost_the_end_of_the_log(deployment: Settings) -> None:
+    """What load_progress says of the offsets that are given out again is forgotten, or they would be passed over."""
+    publish(deployment, 0, 50)
+    load_until_caught_up(deployment)
+    beyond = 10_000
+    commit(deployment, "loader", dict.fromkeys(range(4), beyond), CommitNote(topic_id(deployment)).text())
+    with connect(deployment) as clickhouse:
+        clickhouse.command(
+            "INSERT INTO load_progress SELECT topic, topic_id, partition, 10000, newest_ingest_time, loaded_at "
+            "FROM load_progress WHERE topic = 'clicks'"
+        )
+    with pytest.raises(RecordsGone, match=r"the log ends at \d+, before 10000.*`spendloop topics accept`"):
+        Loader(deployment, RoleMetrics(CollectorRegistry())).run(lambda: False)
+    publish(deployment, 50, 50)
+    done("topics", "accept", "clicks", "--role", "loader", "--yes")
+    load_until_caught_up(deployment)
+    assert set(loaded(deployment)) == {f"c{number}" for number in range(100)}
 
 
 def test_what_retention_removed_is_said_and_the_others_stay(deployment: Settings) -> None:

@@ -13,7 +13,6 @@ from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
 from tests.schemas.client.gate import Gate
 from tests.streams.loader.loading import (
-    command,
     ids,
     is_caught_up,
     load_until_caught_up,
@@ -84,19 +83,6 @@ def fall_behind_retention(settings: Settings, gate: Gate) -> None:
         remove_before(settings, ends(settings))
         gate.open()
         wait_for(loader.has_stopped)
-
-
-def test_a_commit_beyond_the_end_of_the_log(deployment: Settings) -> None:
-    """Kafka lost what it had acknowledged; the records that take those offsets would never be loaded."""
-    publish(deployment, 0, 10)
-    load_until_caught_up(deployment)
-    command(
-        deployment,
-        "INSERT INTO load_progress SELECT topic, topic_id, partition, 1000, newest_ingest_time, loaded_at "
-        "FROM load_progress WHERE topic = 'clicks'",
-    )
-    publish(deployment, 10, 10)
-    require_stopped(deployment, r"the log ends at \d+, before 1000")
 
 
 def test_a_loader_that_never_loaded_begins_where_the_log_begins(deployment: Settings) -> None:
