@@ -4,13 +4,13 @@ import pytest
 
 from schemas.topics import DEAD_LETTER_ROLES, TOPICS
 from sinks.clickhouse.tables import LOADED
-from streams.agents import attribution
+from streams import attribution_inputs
 from streams.cli.main import cli
 from streams.roles import ROLES
 
 
 def test_each_reads_what_it_says() -> None:
-    assert ROLES["attribution"].inputs == attribution.SOURCES
+    assert ROLES["attribution"].reads == attribution_inputs.SOURCES
     assert ROLES["loader"].inputs == LOADED
 
 
