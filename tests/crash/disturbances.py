@@ -11,7 +11,7 @@ from tests.crash import servers
 from tests.crash.crew import Crew, Kill, Worker
 from tests.crash.points import Order
 
-__all__ = ["AtPoints", "Disturbance", "InTurn", "Joining", "Outage", "ServerKills"]
+__all__ = ["AtPoints", "Disturbance", "Forgetting", "InTurn", "Joining", "Outage", "ServerKills"]
 
 #: Passages of a point before the one to die at.
 MOST_PASSES = 4
@@ -53,6 +53,12 @@ class Disturbance(Protocol):
         """So far."""
 
 
+def random_order(random: np.random.Generator, number: int, points: Sequence[str]) -> Order:
+    """To die at one of the points, soon."""
+    delay_s = float(random.uniform(0, LONGEST_DELAY_S))
+    return Order(number, str(random.choice(points)), int(random.integers(0, MOST_PASSES)), delay_s)
+
+
 class AtPoints:
     """One worker, a static member of its group, dies at one of the points, again and again."""
 
@@ -76,9 +82,7 @@ class AtPoints:
         return self._crew.kills
 
     def _order(self, worker: Worker) -> None:
-        passes = int(self._random.integers(0, MOST_PASSES))
-        delay_s = float(self._random.uniform(0, LONGEST_DELAY_S))
-        worker.order(Order(self._ordered, str(self._random.choice(self._points)), passes, delay_s))
+        worker.order(random_order(self._random, self._ordered, self._points))
         self._ordered += 1
 
 
@@ -146,16 +150,12 @@ class Joining:
 class ServerKills:
     """A server dies while a worker works, and comes back after a while."""
 
-    def __init__(
-        self, crew: Crew, random: np.random.Generator, count: int, stack: LocalStack, server: str, forgets: bool
-    ) -> None:
-        """`forgets`: Redis, that has lost its last second. Half the time the worker dies with it."""
+    def __init__(self, crew: Crew, random: np.random.Generator, count: int, stack: LocalStack, server: str) -> None:
         self._crew = crew
         self._random = random
         self._count = count
         self._stack = stack
         self._server = server
-        self._forgets = forgets
         self._outages: list[Outage] = []
         self._next_at: float | None = None
 
@@ -179,16 +179,33 @@ class ServerKills:
         return self._crew.workers[0].is_working(IDLE_S)
 
     def _strike(self) -> None:
-        kept = None
-        if self._forgets:
-            kept = servers.logged_bytes(self._stack)
-            time.sleep(float(self._random.uniform(*FORGOTTEN_S)))
-            if servers.logged_bytes(self._stack) == kept:
-                return  # there would be nothing to forget
         at = servers.kill(self._stack, self._server)
-        if kept is not None:
-            servers.cut_log(self._stack, kept)
-            if self._random.random() < 0.5:
-                self._crew.workers[0].kill()
+        self._come_back(at)
+
+    def _come_back(self, at: float) -> None:
         time.sleep(float(self._random.uniform(0, LONGEST_OUTAGE_S)))
         self._outages.append(Outage(at, servers.restart(self._stack)))
+
+
+class Forgetting(ServerKills):
+    """Redis dies and has lost its last second. The worker dies with it, or at one of the points while it catches up."""
+
+    def __init__(
+        self, crew: Crew, random: np.random.Generator, count: int, stack: LocalStack, points: Sequence[str]
+    ) -> None:
+        super().__init__(crew, random, count, stack, "redis")
+        self._points = points
+
+    def _strike(self) -> None:
+        kept = servers.logged_bytes(self._stack)
+        time.sleep(float(self._random.uniform(*FORGOTTEN_S)))
+        if servers.logged_bytes(self._stack) == kept:
+            return  # there would be nothing to forget
+        at = servers.kill(self._stack, self._server)
+        servers.cut_log(self._stack, kept)
+        [worker] = self._crew.workers
+        if self._random.random() < 0.5:
+            worker.kill()
+        else:
+            worker.order(random_order(self._random, len(self._outages), self._points))
+        self._come_back(at)

@@ -10,7 +10,7 @@ from deploy.local.stack import LocalStack
 from streams.settings import Settings
 from tests.crash import attributed, loaded, summed
 from tests.crash.crew import Crew
-from tests.crash.disturbances import AtPoints, Disturbance, InTurn, Joining, ServerKills
+from tests.crash.disturbances import AtPoints, Disturbance, Forgetting, InTurn, Joining, ServerKills
 from tests.crash.load import Journeys
 from tests.crash.outcome import Found
 
@@ -53,8 +53,12 @@ def _joining(crew: Crew, random: np.random.Generator, count: int, stack: LocalSt
     return Joining(crew, random, count)
 
 
-def _server(name: str, *, forgets: bool = False) -> Disturb:
-    return lambda crew, random, count, stack: ServerKills(crew, random, count, stack, name, forgets)
+def _server(name: str) -> Disturb:
+    return lambda crew, random, count, stack: ServerKills(crew, random, count, stack, name)
+
+
+def _forgetting(*points: str) -> Disturb:
+    return lambda crew, random, count, stack: Forgetting(crew, random, count, stack, points)
 
 
 def _chunk_size(random: np.random.Generator) -> Sequence[str]:
@@ -76,7 +80,9 @@ WINDOWS: Mapping[str, Window] = {
     "attribution: rebalance": attribution(_joining, portion_s=PORTION_S),
     "attribution: Kafka killed": attribution(_server("kafka"), portion_s=PORTION_S),
     "attribution: Redis killed": attribution(_server("redis"), portion_s=PORTION_S),
-    "attribution: Redis lost its last second": attribution(_server("redis", forgets=True), portion_s=PORTION_S),
+    "attribution: Redis lost its last second": attribution(
+        _forgetting("stored", "producing", "produced", "finished"), portion_s=PORTION_S
+    ),
     "sums: produced, not fenced": sums(_at("produced", "adding")),
     "sums: fenced, not acknowledged": sums(_at("fenced", "finished", "committing")),
     "sums: other chunk boundaries after restart": sums(
@@ -85,7 +91,9 @@ WINDOWS: Mapping[str, Window] = {
     "sums: rebalance": sums(_joining, portion_s=PORTION_S),
     "sums: Kafka killed": sums(_server("kafka"), portion_s=PORTION_S),
     "sums: Redis killed": sums(_server("redis"), portion_s=PORTION_S),
-    "sums: Redis lost its last second": sums(_server("redis", forgets=True), portion_s=PORTION_S),
+    "sums: Redis lost its last second": sums(
+        _forgetting("produced", "adding", "fenced", "finished"), portion_s=PORTION_S
+    ),
     "loader: before insert": loader(_at("decoded", "pending")),
     "loader: inside insert": loader(_at("inserting")),
     "loader: inserted, not committed": loader(_at("inserted", "recorded", "committing")),
