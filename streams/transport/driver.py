@@ -5,6 +5,7 @@ partition (its public issue #606), and takes what it fetched before a rebalance 
 
 1. One event is one chunk of one partition, with the position before and after its fetch.
 2. A partition begins where the role says (`App.starting_points`), else at its commit, else at the log's beginning.
+   A commit beyond that is taken back first.
 3. A chunk is delivered only in the generation it was fetched in, and only if it begins where the last one ended;
    otherwise the partition is sought there. Where the log begins behind that, the worker stops: records are gone.
 4. Chunks are finished in any order and committed in theirs: the committed offset is the end of the last chunk
@@ -209,15 +210,35 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             await self.sleep(FETCH_TIMEOUT_S)
             return
         generation = self.app.consumer_generation_id
+        await self.maybe_wait_for_commit_to_finish()
         log_starts, log_ends = await self.earliest_offsets(*assigned), await self.highwaters(*assigned)
         committed = {tp: self._committed_offset[tp] for tp in assigned}
         starts = await self.app.starting_points(committed, log_starts)
-        if generation != self.app.consumer_generation_id or not self.flow_active or assigned != self.assignment():
+        if not self._is_still(generation, assigned):
             return  # it took so long that it is no longer ours to decide
         for tp in assigned:
             _require_in_log(tp, starts[tp], log_starts[tp], log_ends[tp])
+        did_commit = await self._commit_back({tp: starts[tp] for tp in assigned if starts[tp] < (committed[tp] or 0)})
+        if not (did_commit and self._is_still(generation, assigned)):
+            return
+        for tp in assigned:
             await self.seek(tp, starts[tp])
         self._progress = {tp: Progress(starts[tp]) for tp in assigned}
+
+    async def _commit_back(self, starts: Mapping[TP, int]) -> bool:
+        """Commit where partitions begin before their commits; False where the group has moved on.
+
+        Who dies while they are worked on again may have moved the state on without having emitted: by the commits of
+        before, nobody would emit it.
+        """
+        if starts and not await self._commit(starts):
+            return False
+        self._committed_offset.update(starts)
+        return True
+
+    def _is_still(self, generation: int, assigned: set[TP]) -> bool:
+        is_same = generation == self.app.consumer_generation_id and assigned == self.assignment()
+        return bool(self.flow_active and is_same)
 
     async def _deliver_some(self) -> None:
         active = self._get_active_partitions()

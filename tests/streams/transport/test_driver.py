@@ -193,6 +193,26 @@ def test_what_was_not_finished_is_delivered_again(settings: Settings) -> None:
     assert again == list(range(2_000))
 
 
+def test_a_commit_beyond_where_a_partition_begins_is_taken_back_first(settings: Settings) -> None:
+    """A worker that died in between would leave what is worked on again to nobody."""
+    source, group = Source(settings), settings.group("lane")
+    source.publish(10)
+    asyncio.run(run_until(lane(settings, source, lambda chunk: None), lambda: source.committed(group) == 10))
+    seen: list[int] = []
+
+    async def work(chunk: Chunk) -> None:
+        assert await asyncio.to_thread(source.committed, group) == 4
+        seen.extend(record.offset for record in chunk.records)
+
+    async def at_four(committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]) -> Mapping[TP, int]:
+        return dict.fromkeys(committed, 4)
+
+    app = lane(settings, source, work)
+    app.starting_points = at_four
+    asyncio.run(run_until(app, lambda: bool(seen) and source.committed(group) == 10))
+    assert seen == [4, 5, 6, 7, 8, 9]
+
+
 def test_what_faust_empties_out_of_its_queues_comes_again_in_order(settings: Settings) -> None:
     """Faust may resume the flow twice in one generation, and each time throws away what waits in its queues."""
     source = Source(settings)
