@@ -9,8 +9,9 @@ python -m tests.bench profile clicks          where a subject's processor time g
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,15 @@ Arguments = argparse.Namespace
 def main(argv: Sequence[str]) -> None:
     """Run what the command line names."""
     arguments = _parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and data go with us
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     try:
         if arguments.names[:1] == ["profile"]:
             _profile(arguments, console)
             return
         for name in arguments.names or DEFAULT:
-            write(name, BENCHMARKS[name](arguments, console))
+            for found in BENCHMARKS[name](arguments, console):
+                write(name, found)
             console.print(f"written to {REPORT}")
     except BenchmarkFailed as error:
         sys.exit(str(error))
@@ -75,22 +78,22 @@ def _sizes(arguments: Arguments) -> Sizes:
     return sizes._replace(rounds=millions * 1_000_000 // sizes.replay)
 
 
-def _codec(arguments: Arguments, console: Console) -> Any:
+def _codec(arguments: Arguments, console: Console) -> Iterator[Any]:
     found = list(codec.run())
     console.print(codec.table(found))
-    return [item._asdict() for item in found]
+    yield [item._asdict() for item in found]
 
 
-def _throughput(arguments: Arguments, console: Console) -> Any:
-    keys = [key for key in arguments.subjects.split(",") if key]
+def _throughput(arguments: Arguments, console: Console) -> Iterator[Any]:
+    wanted = [throughput.subject_named(key) for key in arguments.subjects.split(",") if key] or throughput.SUBJECTS
     with open_testbed(_sizes(arguments), console.print) as bed:
         repeats = throughput.Repeats(1, 0) if arguments.quick else throughput.Repeats()
-        return throughput.run(bed, keys, repeats, console)
+        yield from throughput.run(bed, wanted, repeats, console)
 
 
-def _memory(arguments: Arguments, console: Console) -> Any:
+def _memory(arguments: Arguments, console: Console) -> Iterator[Any]:
     with open_testbed(_sizes(arguments), console.print) as bed:
-        return memory.run(bed, console)
+        yield from memory.run(bed, console)
 
 
 def _profile(arguments: Arguments, console: Console) -> None:
@@ -99,7 +102,7 @@ def _profile(arguments: Arguments, console: Console) -> None:
         profiling.run(bed, subject, console)
 
 
-BENCHMARKS: Mapping[str, Callable[[Arguments, Console], Any]] = {
+BENCHMARKS: Mapping[str, Callable[[Arguments, Console], Iterator[Any]]] = {
     "codec": _codec,
     "throughput": _throughput,
     "memory": _memory,

@@ -4,16 +4,16 @@ The topic holds the same clicks over and over, so that what is stored in Redis d
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.subjects.watching import SERIES_S
 from tests.bench.testbed import Testbed
 from tests.bench.throughput import Subject, execute, only_clicks
-from tests.bench.watching import SERIES_S
 
 __all__ = ["per_million", "run"]
 
@@ -29,12 +29,12 @@ SUBJECT = Subject(
 )
 
 
-def run(bed: Testbed, console: Console) -> dict[str, Any]:
-    """Print a line a million, and return them for the report."""
+def run(bed: Testbed, console: Console) -> Iterator[dict[str, Any]]:
+    """Print a line a million, and hand them on for the report."""
     [result] = execute(SUBJECT, bed, watch="memory")
     rows = per_million(result["watched"])
     console.print(_table(rows))
-    return {
+    yield {
         "subject": SUBJECT.title,
         "events": result["count"],
         "distinct_events": bed.sizes.replay,

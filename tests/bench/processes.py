@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.subject import Job
+from tests.bench.subjects.process import Job
 
 __all__ = ["BenchmarkFailed", "cores", "run_processes"]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.bench import __main__ as command
 from tests.bench.processes import BenchmarkFailed
 from tests.bench.report import Row, Run, as_json, row, with_ratios
-from tests.bench.subject import Stopwatch
+from tests.bench.subjects.process import Stopwatch
 
 
 def result(began_s: float, *steps: tuple[float, int], cpu_s: float = 1.0) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Events a second, end to end on the real stack, ours beside the Kafka clients, stock Faust and Quix Streams.
 
 Each subject is a process of its own, pinned to one core; the servers run where they like. It is run once to warm
-the stack up and then several times, each time with a new consumer group over the same topics, and every run must
-have dealt with exactly the records there are. A run is timed from the moment the subject has its partitions and
+the stack up and then several times, each time from the beginning of the same topics, and every run must have dealt
+with exactly the records there are. A run is timed from the moment the subject has its partitions and
 begins to fetch, so that no start-up is in it, to the last record counted, stored, inserted or acknowledged by Kafka.
 """
 
@@ -18,13 +18,12 @@ from rich.console import Console
 from tests.bench.processes import BenchmarkFailed, cores, run_processes
 from tests.bench.quix_environment import quix_python
 from tests.bench.report import Row, Run, as_json, as_table, row, with_ratios
-from tests.bench.subject import Job
+from tests.bench.subjects.process import Job
 from tests.bench.testbed import OUTPUT, Sizes, Testbed
 
 __all__ = ["SUBJECTS", "Repeats", "Subject", "execute", "only_clicks", "run", "subject_named"]
 
 FAUST, QUIX = "faust", "quix"
-ENOUGH_FOR_SEVERAL = 200_000
 
 
 class Repeats(NamedTuple):
@@ -176,33 +175,33 @@ def subject_named(key: str) -> Subject:
     raise BenchmarkFailed(f"no subject {key}; there are {', '.join(subject.key for subject in SUBJECTS)}")
 
 
-def run(bed: Testbed, keys: Collection[str], repeats: Repeats, console: Console) -> dict[str, Any]:
-    """Measure these subjects, or all; print a table, and return the report. Raises BenchmarkFailed."""
+def run(bed: Testbed, wanted: Collection[Subject], repeats: Repeats, console: Console) -> Iterator[dict[str, Any]]:
+    """Measure these subjects and print a table. Yields the report so far, after each. Raises BenchmarkFailed."""
     pinned = (
         "Each process of a subject is pinned to one core." if cores() else "Subjects cannot be pinned to a core here."
     )
     console.print(pinned)
-    wanted = [subject_named(key) for key in keys] or SUBJECTS
-    left_out = dict(_left_out(wanted, bed.sizes))
+    left_out = dict(_left_out(wanted))
     for key, reason in left_out.items():
         console.print(f"{subject_named(key).title}: left out, {reason}")
-    subjects = [subject for subject in wanted if subject.key not in left_out]
-    rows = with_ratios([_measure(subject, bed, repeats, console) for subject in subjects])
+    rows: list[Row] = []
+    for subject in wanted:
+        if subject.key in left_out:
+            continue
+        rows = with_ratios([*rows, _measure(subject, bed, repeats, console)])
+        yield {
+            "sizes": bed.sizes._asdict(),
+            "repeats": repeats._asdict(),
+            "pinned": pinned,
+            "left_out": left_out,
+            "rows": [as_json(item) for item in rows],
+        }
     console.print(as_table("throughput", rows))
-    return {
-        "sizes": bed.sizes._asdict(),
-        "repeats": repeats._asdict(),
-        "pinned": pinned,
-        "left_out": left_out,
-        "rows": [as_json(item) for item in rows],
-    }
 
 
-def _left_out(wanted: Collection[Subject], sizes: Sizes) -> Iterator[tuple[str, str]]:
+def _left_out(wanted: Collection[Subject]) -> Iterator[tuple[str, str]]:
     """Keys of what cannot be had, and why."""
     for subject in wanted:
-        if subject.processes > 1 and subject.events(sizes) < ENOUGH_FOR_SEVERAL:
-            yield subject.key, "one process would have read everything before the other had joined"
         if subject.system == QUIX:
             try:
                 quix_python()

@@ -14,7 +14,7 @@ from streams.admin import registry
 from streams.app import ChunkSchema, create_app
 from streams.settings import load_settings
 from streams.transport.chunk import Chunk
-from tests.bench.subject import Job, Stopwatch, main
+from tests.bench.subjects.process import Job, Stopwatch, main
 from tests.bench.subjects.stock_faust import run_app
 
 ROLE = "lane"

@@ -6,7 +6,7 @@ from schemas.client.publisher import Publisher
 from streams.admin import registry
 from streams.settings import load_settings
 from tests.bench.journeys import journeys
-from tests.bench.subject import Job, Stopwatch, main
+from tests.bench.subjects.process import Job, Stopwatch, main
 
 RECORDS_AT_ONCE = 1_000
 

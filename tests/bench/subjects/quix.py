@@ -4,25 +4,26 @@ What its documentation recommends for speed is few checkpoints, and five seconds
 client settings are those of our own consumers and publisher.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-from tests.bench.subject import Job, Stopwatch, main
+from tests.bench.subjects.process import Job, Stopwatch, main
 
 
 def read(job: Job, stopwatch: Stopwatch) -> None:
     """Count the events."""
     app, frame = _app(job)
-    frame.update(_counter(app, job))
-    _run(app, job, stopwatch)
+    counter = _Counter(app, job)
+    frame.update(counter.count)
+    _run(app, counter, stopwatch)
 
 
 def produce(job: Job, stopwatch: Stopwatch) -> None:
     """Send each event on, under its key."""
     app, frame = _app(job)
-    frame.update(_counter(app, job))
+    counter = _Counter(app, job)
+    frame.update(counter.count)
     frame.to_topic(app.topic(job.output, value_serializer="bytes"))
-    _run(app, job, stopwatch)
+    _run(app, counter, stopwatch)
 
 
 def state(job: Job, stopwatch: Stopwatch) -> None:
@@ -37,14 +38,15 @@ def local_state(job: Job, stopwatch: Stopwatch) -> None:
 
 def _count_by_key(job: Job, stopwatch: Stopwatch, **options: Any) -> None:
     app, frame = _app(job, **options)
-    count = _counter(app, job)
+    counter = _Counter(app, job)
+    count = counter.count
 
     def count_key(value: bytes, state: Any) -> None:
         count(value)
         state.set("count", state.get("count", 0) + 1)
 
     frame.update(count_key, stateful=True)
-    _run(app, job, stopwatch)
+    _run(app, counter, stopwatch)
 
 
 def _app(job: Job, **options: Any) -> tuple[Any, Any]:
@@ -69,19 +71,21 @@ def _app(job: Job, **options: Any) -> tuple[Any, Any]:
     return app, app.dataframe(app.topic(job.topic, value_deserializer="bytes"))
 
 
-def _counter(app: Any, job: Job) -> Callable[[bytes], None]:
-    seen = 0
+class _Counter:
+    """Counts messages, and stops the app at the last."""
 
-    def count(value: bytes) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == job.events:
-            app.stop()
+    def __init__(self, app: Any, job: Job) -> None:
+        self.seen = 0
+        self._events = job.events
+        self._stop = app.stop
 
-    return count
+    def count(self, value: bytes) -> None:
+        self.seen += 1
+        if self.seen == self._events:
+            self._stop()
 
 
-def _run(app: Any, job: Job, stopwatch: Stopwatch) -> None:
+def _run(app: Any, counter: _Counter, stopwatch: Stopwatch) -> None:
     """From the assignment until the last record is processed and its checkpoint committed."""
     on_assign = app._on_assign
 
@@ -91,7 +95,7 @@ def _run(app: Any, job: Job, stopwatch: Stopwatch) -> None:
 
     app._on_assign = assign
     app.run()
-    stopwatch.add(job.events)
+    stopwatch.add(counter.seen)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from confluent_kafka import Consumer, KafkaException
 
-from tests.bench.subject import Job, Stopwatch, main
+from tests.bench.subjects.process import Job, Stopwatch, main
 
 FETCH_BYTES = 8 << 20
 POLL_RECORDS = 10_000

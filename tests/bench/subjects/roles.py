@@ -10,8 +10,8 @@ from streams.loader import partitions
 from streams.loader.loader import Loader
 from streams.metrics import RoleMetrics
 from streams.settings import load_settings
-from tests.bench.subject import Job, Stopwatch, main
 from tests.bench.subjects.lane import run_until_over
+from tests.bench.subjects.process import Job, Stopwatch, main
 
 
 def attribution(job: Job, stopwatch: Stopwatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import faust
 
-from tests.bench.subject import Job, Stopwatch, main
+from tests.bench.subjects.process import Job, Stopwatch, main
 
 #: Where Faust's own buffer stalls the consumer otherwise (its issue #173).
 PRODUCER_BUFFER = 10_000

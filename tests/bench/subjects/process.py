@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bench.watching import Profile, Series
+from tests.bench.subjects.watching import Profile, Series
 
 WATCHERS: dict[str, Callable[["Stopwatch"], Any]] = {
     "": nullcontext,
