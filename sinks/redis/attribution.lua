@@ -30,56 +30,89 @@ local function entries(list)
     end
 end
 
+local function framed(entry)
+    return struct.pack('>I2', #entry) .. entry
+end
+
 local function holds(list, entry)
-    for other in entries(list) do
-        if other == entry then
-            return true
+    -- Nothing is searched for but where the bytes are there at all.
+    if string.find(list, framed(entry), 1, true) then
+        for other in entries(list) do
+            if other == entry then
+                return true
+            end
         end
     end
     return false
 end
 
+local function count_of(list)
+    local count = 0
+    for _ in entries(list) do
+        count = count + 1
+    end
+    return count
+end
+
 local function with_entry(list, entry, limit)
-    -- The list with the entry in it. Nothing is searched for but where the bytes are there at all.
+    if list == MANY or holds(list, entry) then
+        return list
+    end
+    if #list >= limit * SHORTEST_ENTRY and count_of(list) >= limit then
+        return MANY
+    end
+    return list .. framed(entry)
+end
+
+local function with_entries(list, new, limit)
+    -- The list is gone through and copied once, however many there are.
     if list == MANY then
         return list
     end
-    local framed = struct.pack('>I2', #entry) .. entry
-    if string.find(list, framed, 1, true) and holds(list, entry) then
-        return list
+    local known, count, parts = {}, 0, {list}
+    for entry in entries(list) do
+        known[entry], count = true, count + 1
     end
-    if #list >= limit * SHORTEST_ENTRY then
-        local count = 0
-        for _ in entries(list) do
-            count = count + 1
-        end
-        if count >= limit then
-            return MANY
+    for _, entry in ipairs(new) do
+        if not known[entry] then
+            if count >= limit then
+                return MANY
+            end
+            known[entry], count = true, count + 1
+            parts[#parts + 1] = framed(entry)
         end
     end
-    return list .. framed
+    return table.concat(parts)
 end
 
 local function add_entries(key, expires_at, limit, identifiers, contents)
-    local lists, changed = {}, {}
-    for start = 1, #identifiers, SLICE do
-        local stop = math.min(start + SLICE - 1, #identifiers)
-        local found = call('HMGET', key, unpack(identifiers, start, stop))
-        for i = start, stop do
-            lists[identifiers[i]] = found[i - start + 1] or ''
-        end
-    end
+    local first, more, distinct = {}, {}, {}
     for i, identifier in ipairs(identifiers) do
-        local before = lists[identifier]
-        local after = with_entry(before, contents[i], limit)
-        if after ~= before then
-            lists[identifier], changed[identifier] = after, true
+        if not first[identifier] then
+            first[identifier] = contents[i]
+            distinct[#distinct + 1] = identifier
+        elseif more[identifier] then
+            table.insert(more[identifier], contents[i])
+        else
+            more[identifier] = {first[identifier], contents[i]}
         end
     end
     local arguments, count = {}, 0
-    for identifier in pairs(changed) do
-        arguments[count + 1], arguments[count + 2] = identifier, lists[identifier]
-        count = count + 2
+    for start = 1, #distinct, SLICE do
+        local stop = math.min(start + SLICE - 1, #distinct)
+        local lists = call('HMGET', key, unpack(distinct, start, stop))
+        for i = start, stop do
+            local identifier, before, after = distinct[i], lists[i - start + 1] or '', nil
+            if more[identifier] then
+                after = with_entries(before, more[identifier], limit)
+            else
+                after = with_entry(before, first[identifier], limit)
+            end
+            if after ~= before then
+                arguments[count + 1], arguments[count + 2] = identifier, after
+                count = count + 2
+            end
+        end
     end
     for start = 1, count, 2 * SLICE do
         call('HSET', key, unpack(arguments, start, math.min(start + 2 * SLICE - 1, count)))
