@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo up down test check bench
+.PHONY: demo up down test check bench crash
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -35,3 +35,6 @@ check: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.bench
+
+crash: $(READY)
+	@$(BIN)/python -m tests.crash $(CRASH_ARGS)

@@ -80,7 +80,7 @@ class Kafka:
         properties = self.data / "format.properties"
         properties.write_text(self._properties(draft))
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        format_command = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+        format_command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(properties)]
         formatted = subprocess.run(
             [*_java(jars), "-XX:TieredStopAtLevel=1", *format_command],
             capture_output=True,

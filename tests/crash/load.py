@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["LOOKBACK_MS", "Journeys", "Piece", "journeys"]
+__all__ = ["FORBIDDEN", "LOOKBACK_MS", "Journeys", "Piece", "journeys"]
 
 DAY_MS = 86_400_000
 #: The setting's default.
@@ -25,6 +25,8 @@ REMEMBERING_SHARE = 0.1
 JITTER = 0.01
 PIECE_ROWS = 1_500
 CHANNELS = ("search", "social", "video", "mail")
+#: A channel that a table may refuse.
+FORBIDDEN = "forbidden"
 
 
 class Piece(NamedTuple):
@@ -80,7 +82,7 @@ def journeys(events: int, seed: int, repeats: float = 0.0, forbidden: float = 0.
         click_visitor,
         now_ms - random.integers(0, CLICKS_MS, count),
         click_id=_ids("k", np.arange(count)),
-        channel=pa.array(np.where(random.random(count) < forbidden, "forbidden", channels)),
+        channel=pa.array(np.where(random.random(count) < forbidden, FORBIDDEN, channels)),
     )
     conversion_visitor = random.integers(0, visitors, visitors)
     remembered = pa.array(random.integers(0, count, visitors), mask=random.random(visitors) >= REMEMBERING_SHARE)

@@ -21,7 +21,7 @@ class Found:
 
     missing, doubled: what is not there, or not whole; what is there more than once, or should not be.
     repeated: records that came again and count once, which shows that something was worked on again.
-    dead_lettered: dead letters by id.
+    dead_lettered: dead letters by id. to_dead_letter: how many there should be, each of which counts as found.
     """
 
     sent: int = 0
@@ -30,6 +30,7 @@ class Found:
     doubled: int = 0
     repeated: int = 0
     dead_lettered: int = 0
+    to_dead_letter: int = 0
     examples: list[str] = field(default_factory=list)
 
     def lacks(self, what: str, count: int = 1) -> None:

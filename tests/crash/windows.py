@@ -18,6 +18,8 @@ __all__ = ["WINDOWS", "Window"]
 
 #: Of the records, published twice. The loader's are not: ClickHouse would keep one row of them, as it should.
 REPEATS = 0.02
+#: Of the clicks, refused by their table: finding one takes some forty statements.
+FORBIDDEN_SHARE = 0.0005
 CHUNK_SIZES = (130, 250, 777, 2_500, 5_000)
 #: A portion lasts so long where something else than the work's progress says when to kill.
 PORTION_S = 4.0
@@ -29,6 +31,7 @@ Disturb = Callable[[Crew, np.random.Generator, int, LocalStack], Disturbance]
 class Window:
     """`prepare` makes ready what has to be there before the first worker; `options` are those of a worker's start.
 
+    repeats: of the records, published again. forbidden: of the clicks, of a channel that `prepare` forbids.
     portion_s: how long publishing the events between two kills takes, at least.
     """
 
@@ -38,6 +41,7 @@ class Window:
     prepare: Callable[[Settings], None] = lambda settings: None
     options: Callable[[np.random.Generator], Sequence[str]] = lambda random: ()
     repeats: float = REPEATS
+    forbidden: float = 0.0
     portion_s: float = 0.0
 
 
@@ -98,6 +102,11 @@ WINDOWS: Mapping[str, Window] = {
     "loader: inside insert": loader(_at("inserting")),
     "loader: inserted, not committed": loader(_at("inserted", "recorded", "committing")),
     "loader: committed": loader(_at("committed")),
+    "loader: refused block half landed": loader(
+        _at("refused", "finding", "buried", "inserting", "inserted", "recorded", "committing"),
+        prepare=loaded.forbid,
+        forbidden=FORBIDDEN_SHARE,
+    ),
     "loader: rebalance": loader(_joining, portion_s=PORTION_S),
     "loader: Kafka killed": loader(_server("kafka"), portion_s=PORTION_S),
     "loader: ClickHouse killed": loader(_server("clickhouse"), portion_s=PORTION_S),
