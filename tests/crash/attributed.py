@@ -26,8 +26,9 @@ IDENTIFIERS = {"v": "visitor_id", "k": "click_id"}
 
 
 def compare(settings: Settings, journeys: Journeys) -> Found:
-    """Of each conversion the greatest version, and each touchpoint that is held."""
-    found = Found(sent=journeys.conversions.num_rows)
+    """Of each conversion the greatest version, and each touchpoint that is held; a record published twice is two."""
+    conversions = Counter(_published(settings, "conversions", "conversion_id"))
+    found = Found(sent=conversions.total())
     wanted = journeys.touchpoints()
     got = _greatest(_decode(settings, OUTPUT), found)
     for conversion_id in wanted.keys() - got.keys():
@@ -35,15 +36,19 @@ def compare(settings: Settings, journeys: Journeys) -> Found:
     for conversion_id in got.keys() - wanted.keys():
         found.exceeds(f"conversion {conversion_id}")
     for conversion_id in wanted.keys() & got.keys():
-        _hold_against(conversion_id, wanted[conversion_id], got[conversion_id], found)
-    found.hold_against(_sent_touchpoints(settings), _held_touchpoints(settings), "touchpoint in Redis under")
+        if wanted[conversion_id] == got[conversion_id]:
+            found.found += conversions[conversion_id]
+        else:
+            _say_what_differs(conversion_id, wanted[conversion_id], got[conversion_id], found)
+    sent, held = _sent_touchpoints(settings), _held_touchpoints(settings)
+    found.hold_against(sent, held, "touchpoint in Redis under")
+    clicks = Counter(_published(settings, "clicks", "click_id"))
+    found.sent += clicks.total()
+    found.found += sum(count for click_id, count in clicks.items() if held.get(f"k{click_id}") == sent[f"k{click_id}"])
     return found
 
 
-def _hold_against(conversion_id: str, wanted: Sequence[str], got: Sequence[str], found: Found) -> None:
-    if wanted == got:
-        found.found += 1
-        return
+def _say_what_differs(conversion_id: str, wanted: Sequence[str], got: Sequence[str], found: Found) -> None:
     lacking, extra = Counter(wanted) - Counter(got), Counter(got) - Counter(wanted)
     if extra:
         found.exceeds(f"{conversion_id} has {dict(extra)} too much")
@@ -97,6 +102,12 @@ def _decode(settings: Settings, contract: str) -> Iterator[tuple[pa.RecordBatch,
         decoded = decoder.decode([message.value() for message in part], np.zeros(len(part), np.int64))
         assert not decoded.bad, decoded.bad[0]
         yield decoded.batch, part
+
+
+def _published(settings: Settings, contract: str, field: str) -> Iterator[str]:
+    """The ids on a topic, as often as they are there."""
+    for batch, _ in _decode(settings, contract):
+        yield from batch.column(field).to_pylist()
 
 
 def _sent_touchpoints(settings: Settings) -> Mapping[str, int]:
