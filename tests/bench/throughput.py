@@ -131,6 +131,12 @@ SUBJECTS = (
         outputs=_produced,
     ),
     Subject("lane-decode", "lane, decode and check", ("lane", "decode"), "stream", role="lane"),
+    replace(
+        CLICKS,
+        key="clicks-visitor",
+        title="clicks -> index, visitor only",
+        settings={"SPENDLOOP_ATTRIBUTION__MATCH_ON": '["visitor_id"]'},
+    ),
     CLICKS,
     Subject(
         "conversions",
