@@ -120,9 +120,13 @@ class Joining:
 
     def step(self) -> None:
         self._crew.look_after()
-        if time.monotonic() < self._next_at or len(self.kills) == self._count:
-            return
         workers = self._crew.workers
+        if len(self.kills) == self._count:
+            if not workers:  # somebody has to do what is left
+                self._crew.join()
+            return
+        if time.monotonic() < self._next_at:
+            return
         if self._next_is_kill:
             working = [worker for worker in workers if worker.is_working(IDLE_S)]
             if not working:
