@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> None:
     chosen = [name for name in WINDOWS if not options.windows or name.startswith(tuple(options.windows))]
     if not chosen:
         parser.error(f"no such window; there are: {', '.join(WINDOWS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and workers go with us
     console = Console(width=None if sys.stdout.isatty() else 160)
     report = json.loads(REPORT.read_text()) if REPORT.exists() and options.windows else {}
     report["python"] = platform.python_version()
