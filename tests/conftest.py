@@ -5,11 +5,18 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.local.stack import LocalStack
 from streams.admin import apply_topics
 from streams.settings import Settings, load_settings
+
+# No test asserts a time: a shared machine may stand still for a second.
+hypothesis.settings.register_profile(
+    "spendloop", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("spendloop")
 
 
 @pytest.fixture(scope="session")

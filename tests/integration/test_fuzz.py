@@ -136,7 +136,7 @@ def invented_records(contract: str) -> Sequence[Mapping[str, Any]]:
     """What no person would think of: any record that breaks no rule, of the same age as if now were its time."""
     found: list[Mapping[str, Any]] = []
 
-    @hypothesis.settings(max_examples=INVENTED, deadline=None, database=None, derandomize=True)
+    @hypothesis.settings(max_examples=INVENTED, database=None, derandomize=True)
     @hypothesis.given(records(contract))
     def collect(record: Mapping[str, Any]) -> None:
         found.append({**record, TIMES[contract]: record[TIMES[contract]] + shift_ms()})

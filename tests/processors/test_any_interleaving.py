@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.stack import LocalStack
@@ -258,7 +258,7 @@ CORRECTED_LAST = {
 
 @example(**CORRECTED_LAST)
 @given(history=HISTORIES, repeats=REPEATS, steps=STEPS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_any_split_interleaving_and_repetition_give_the_same_result(
     redis_url: str, history: Any, repeats: Any, steps: Any
 ) -> None:

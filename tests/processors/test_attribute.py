@@ -323,7 +323,7 @@ def test_forwarding_finds_all_that_the_conversion_said() -> None:
 PATHS = st.lists(st.integers(0, 4), min_size=0, max_size=6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(paths=PATHS, values=st.lists(st.none() | st.integers(-(10**18), 10**18), min_size=6, max_size=6))
 def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int | None]) -> None:
     clicks = [

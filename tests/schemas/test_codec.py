@@ -80,7 +80,7 @@ def spoilt(contract: str) -> st.SearchStrategy[tuple[bytes | None, str]]:
 def test_exactly_the_bad_messages_are_bad(contract: str) -> None:
     good = records(contract).map(lambda record: (message(contract, record), ""))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(good | spoilt(contract), max_size=25))
     def property_holds(mixed: list[tuple[bytes | None, str]]) -> None:
         messages = [value for value, _ in mixed]
@@ -202,7 +202,7 @@ class TestMutations:
         )
         mutants = st.builds(edited, st.sampled_from(originals), edits)
 
-        @settings(max_examples=80, deadline=None)
+        @settings(max_examples=80)
         @given(st.lists(mutants, min_size=1, max_size=24))
         def property_holds(messages: list[bytes | None]) -> None:
             decoded = decode(contract, messages)

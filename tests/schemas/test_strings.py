@@ -2,7 +2,7 @@ import re
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.strings import mismatches, require_utf8
@@ -12,7 +12,6 @@ CURRENCY = "^[A-Z]{3}$"
 texts = st.text(st.sampled_from("ABcé0\n"), max_size=4)
 
 
-@settings(deadline=None)  # Arrow's first use takes a while
 @given(st.lists(st.none() | texts), st.integers(0, 3), st.sampled_from([CURRENCY, "^[A-Z]+$", "^[a-z0-9_]{1,3}$"]))
 def test_finds_what_does_not_match(values: list[str | None], skipped: int, pattern: str) -> None:
     """Also in a slice, where the bytes of other values lie before those of its own."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.client.edge import CLEAR_FIELDS, clean, conceal, conceal_columns
@@ -89,7 +89,6 @@ people = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(people, min_size=1, max_size=6), st.sampled_from([None, "GB"]))
 def test_a_table_is_concealed_as_its_rows_are(rows: list[dict[str, Any]], country: str | None) -> None:
     by_row, by_column = Counter[str](), Counter[str]()

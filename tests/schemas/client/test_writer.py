@@ -54,7 +54,7 @@ def errors(bad: list[BadRecord]) -> list[tuple[int, str]]:
 def test_consumers_read_the_columns_that_were_written(contract: str) -> None:
     decoder = Decoder(TOPICS[contract], Schemas(), BOUNDS)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.lists(records(contract), min_size=1, max_size=10))
     def property_holds(rows: list[dict[str, Any]]) -> None:
         batch, bad = written(contract, *rows)
@@ -70,7 +70,7 @@ def test_consumers_read_the_columns_that_were_written(contract: str) -> None:
 
 @every_input
 def test_a_table_is_written_as_its_records_are(contract: str) -> None:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.lists(records(contract), min_size=1, max_size=6), st.integers(0, 3))
     def property_holds(rows: list[dict[str, Any]], skipped: int) -> None:
         batch, bad = written(contract, *rows[skipped:])

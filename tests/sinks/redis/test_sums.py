@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.local.stack import LocalStack
@@ -95,7 +95,7 @@ DELIVERIES = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20)), max_siz
 
 
 @given(records=RECORDS, deliveries=DELIVERIES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_any_delivery_adds_each_record_once(
     url: str, records: Sequence[tuple[str, int, int]], deliveries: Sequence[tuple[int, int]]
 ) -> None:
