@@ -85,7 +85,9 @@ WINDOWS: Mapping[str, Window] = {
     "attribution: Kafka killed": attribution(_server("kafka"), portion_s=PORTION_S),
     "attribution: Redis killed": attribution(_server("redis"), portion_s=PORTION_S),
     "attribution: Redis lost its last second": attribution(
-        _forgetting("stored", "producing", "produced", "finished"), portion_s=PORTION_S
+        _forgetting("stored", "producing", "produced", "finished"),
+        compare=partial(attributed.compare, has_forgotten=True),
+        portion_s=PORTION_S,
     ),
     "sums: produced, not fenced": sums(_at("produced", "adding")),
     "sums: fenced, not acknowledged": sums(_at("fenced", "finished", "committing")),
