@@ -11,13 +11,16 @@ import fastavro
 from schemas import wire
 from schemas.definitions import definition
 from schemas.topics import TOPICS
+from schemas.validation import EventTimeBounds
 from tests.schemas.messages import BOUNDS, OWN_ID, PLAIN
 
 #: 2200-01-01 in milliseconds and in days.
 END_MS, END_DAY = 7_258_118_400_000, 84_006
 
 
-def judge(contract: str, message: bytes | None, ingest_ms: int) -> dict[str, Any] | None:
+def judge(
+    contract: str, message: bytes | None, ingest_ms: int, bounds: EventTimeBounds = BOUNDS
+) -> dict[str, Any] | None:
     """The record the message holds as the decoder should give it, None where the message is bad."""
     if not message or len(message) <= wire.HEADER_BYTES or message[:5] != wire.header(OWN_ID[contract]):
         return None
@@ -27,7 +30,7 @@ def judge(contract: str, message: bytes | None, ingest_ms: int) -> dict[str, Any
     except Exception:
         return None
     assert isinstance(record, dict)
-    if stream.read() or any(_broken(record, contract, ingest_ms)):
+    if stream.read() or any(_broken(record, contract, ingest_ms, bounds)):
         return None
     return {
         field["name"]: _kept(field, record[field["name"]]) if "drop_unless" in field else record[field["name"]]
@@ -35,11 +38,11 @@ def judge(contract: str, message: bytes | None, ingest_ms: int) -> dict[str, Any
     }
 
 
-def _broken(record: Mapping[str, Any], contract: str, ingest_ms: int) -> Iterator[bool]:
+def _broken(record: Mapping[str, Any], contract: str, ingest_ms: int, bounds: EventTimeBounds) -> Iterator[bool]:
     event_time = TOPICS[contract].event_time
     for field in definition(contract).fields:
         if field["name"] == event_time:
-            yield not -BOUNDS.max_age_ms <= record[event_time] - ingest_ms <= BOUNDS.max_ahead_ms
+            yield not -bounds.max_age_ms <= record[event_time] - ingest_ms <= bounds.max_ahead_ms
         else:
             yield from _breaks(field, field["type"], record[field["name"]])
 
