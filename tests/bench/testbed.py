@@ -1,5 +1,6 @@
 """The stack that subjects are measured on, and topics of their own in it."""
 
+import asyncio
 import os
 import time
 import uuid
@@ -15,8 +16,10 @@ from redis import Redis
 
 from deploy.local.stack import LocalStack
 from schemas.client.publisher import Publisher
+from schemas.spans import Partition
 from schemas.topics import topics
-from streams.admin import apply_topics, registry
+from streams.admin import apply_topics, registry, topic_ids
+from streams.attribution_inputs import attribution_store
 from streams.clickhouse import connect
 from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
@@ -121,9 +124,21 @@ class Testbed:
         consumer.commit(offsets=[TopicPartition(topic, *each) for each in positions.items()], asynchronous=False)
         consumer.close()
 
-    def forget_state(self, dataset: str) -> None:
-        """Remove what the roles of a namespace keep in Redis."""
-        self._remove_keys(self.settings(dataset).namespace)
+    def renew_state(self, dataset: str) -> None:
+        """Remove what the attribution role keeps in Redis, and have its clicks begin at their beginning, its
+        conversions at their end.
+        """
+        settings = self.settings(dataset)
+        self._remove_keys(settings.namespace)
+        self.skip(dataset, "conversions", settings.group("attribution"))
+        names = {contract: self.topic(dataset, contract) for contract in ("clicks", "conversions")}
+        ids = topic_ids(settings.kafka.client(), list(names.values()))
+        with Offsets(settings) as offsets:
+            ends = {
+                Partition(ids[names["conversions"]], number): end for number, end in offsets.ends("conversions").items()
+            }
+        clicks = {Partition(ids[names["clicks"]], number): 0 for number in range(settings.kafka.partitions)}
+        asyncio.run(_begin(settings, clicks | ends))
 
     @contextmanager
     def gate(self, dataset: str, contract: str, group: str, members: int) -> Iterator[Callable[[], None]]:
@@ -205,6 +220,14 @@ class Testbed:
                 publisher.publish_table("clicks", clicks)
             publisher.publish_table("conversions", orders)
         client.close()
+
+
+async def _begin(settings: Settings, starts: Mapping[Partition, int]) -> None:
+    store = attribution_store(settings)
+    try:
+        await store.fences.begin(starts)
+    finally:
+        await store.close()
 
 
 @contextmanager

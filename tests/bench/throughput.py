@@ -80,8 +80,7 @@ def only_clicks(dataset: str) -> Callable[[Testbed], None]:
     """A preparation: nothing is held, and the conversions there may be are passed over."""
 
     def prepare(bed: Testbed) -> None:
-        bed.forget_state(dataset)
-        bed.skip(dataset, "conversions", bed.settings(dataset).group("attribution"))
+        bed.renew_state(dataset)
 
     return prepare
 
