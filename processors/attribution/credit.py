@@ -17,6 +17,7 @@ Shares = npt.NDArray[np.float64]
 
 #: A share as a whole number of these loses nothing that a float can say.
 SHARE_UNITS = 2.0**53
+DIGIT_BITS = 10
 
 
 def first(offsets: Offsets) -> Shares:
@@ -67,16 +68,39 @@ def split_micros(value: npt.NDArray[np.int64], shares: Shares, offsets: Offsets)
         return np.empty(0, np.int64)
     counts = np.diff(offsets)
     owner = np.repeat(np.arange(len(counts)), counts)
-    # In Python's integers: the product of a large value and a share has more digits than a float or an int64.
-    weights = np.rint(shares * SHARE_UNITS).astype(np.int64)
-    units = np.add.reduceat(weights, offsets[:-1])
-    exact = value.astype(object)[owner] * weights
-    parts = exact // units[owner]
-    remainders = (exact - parts * units[owner]).astype(np.int64)
-    missing = value - np.add.reduceat(parts, offsets[:-1])
-    # Rank within each conversion by the remainder, the largest first, the older first among equals.
-    order = np.lexsort((np.arange(len(parts)), -remainders, owner))
-    rank = np.empty(len(parts), np.int64)
-    rank[order] = np.arange(len(parts)) - np.repeat(offsets[:-1], counts)
-    parts += rank < missing[owner]
-    return parts.astype(np.int64)
+    weights = np.rint(shares * SHARE_UNITS).astype(np.uint64)
+    units = np.add.reduceat(weights, offsets[:-1])[owner]
+    parts, remainders = _multiply_and_divide(np.abs(value).astype(np.uint64)[owner], weights, units)
+    # Rounded down, whichever the sign.
+    is_rounded_up = (value < 0)[owner] & (remainders > 0)
+    parts = np.where((value < 0)[owner], -parts, parts) - is_rounded_up
+    remainders = np.where(is_rounded_up, units - remainders, remainders)
+    missing = (value - np.add.reduceat(parts, offsets[:-1]))[owner]
+    parts[_largest_first(remainders, owner) < missing] += 1
+    return parts
+
+
+def _multiply_and_divide(
+    value: npt.NDArray[np.uint64], weight: npt.NDArray[np.uint64], divisor: npt.NDArray[np.uint64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+    """Quotient and remainder of value * weight / divisor, whose product has more digits than an integer here.
+
+    Long division of the value's digits of ten bits: with a weight and a divisor of 53 bits, 64 hold each step. No
+    weight is greater than its divisor.
+    """
+    quotient = np.zeros(len(value), np.uint64)
+    remainder = np.zeros(len(value), np.uint64)
+    for shift in reversed(range(0, int(value.max()).bit_length(), DIGIT_BITS)):
+        digit = (value >> np.uint64(shift)) & np.uint64(2**DIGIT_BITS - 1)
+        step, remainder = np.divmod((remainder << np.uint64(DIGIT_BITS)) + digit * weight, divisor)
+        quotient = (quotient << np.uint64(DIGIT_BITS)) + step
+    return quotient.astype(np.int64), remainder
+
+
+def _largest_first(remainders: npt.NDArray[np.uint64], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rank within each conversion by the remainder, the largest first, the older first among equals."""
+    order = np.lexsort((-remainders.astype(np.int64), owner))
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    rank = np.empty(len(owner), np.int64)
+    rank[order] = np.arange(len(owner)) - starts[owner]
+    return rank
