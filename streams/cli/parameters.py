@@ -1,4 +1,4 @@
-"""What is typed after options: moments, rates, roles."""
+"""What is typed after options: moments, rates, roles, formats."""
 
 import re
 from datetime import UTC, datetime
@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
+from streams.cli.output import RESULT_FORMATS
 from streams.roles import ROLES
 
-__all__ = ["Moment", "Rate", "RoleName"]
+__all__ = ["Moment", "Rate", "RoleName", "format_option"]
 
+#: In which form a command prints its result.
+format_option = click.option("--format", "form", type=click.Choice(RESULT_FORMATS), default="table", show_default=True)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
