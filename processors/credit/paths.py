@@ -68,8 +68,6 @@ class PathCounts:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PathCounts) and self._counts == other._counts
 
-    __hash__ = None  # type: ignore[assignment]
-
     def add(self, path: Sequence[str], conversions: int = 0, value_micros: int = 0, nulls: int = 0) -> None:
         """Add journeys of a path. Raises ValueError where it has no touchpoint."""
         key = tuple(path)

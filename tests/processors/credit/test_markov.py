@@ -12,7 +12,7 @@ from processors.credit.errors import UnusableCounts
 from processors.credit.markov import MAX_ORDER, markov, removal_effects
 from processors.credit.paths import PathCounts
 from tests.processors.credit.journeys import JOURNEYS, Journeys, counts_of, journeys, real_paths
-from tests.processors.credit.mta import attribution_by_mta
+from tests.processors.credit.mta import attribution_by_mta, conversion_rate_by_mta
 
 START, CONVERSION, VALUE = ("start",), "conversion", "value"
 ORDERS = range(1, MAX_ORDER + 1)
@@ -191,6 +191,7 @@ def test_mta_sums_over_the_paths_that_were_seen_and_not_over_those_of_the_chain(
     without_a = Fraction(1, 2) * Fraction(1, 3)
     assert brings(found, 1, "a") == (without_a, 0)
     assert removal_effects(counts_of(found)) == pytest.approx({"a": 2 / 3, "b": 2 / 3})
+    assert conversion_rate_by_mta(found) == pytest.approx(1 / 9)
     assert attribution_by_mta(found, "markov") == {"a": 1.0, "b": 1.0}
 
 
