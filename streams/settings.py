@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from deploy.local.state import DEFAULT_DIRECTORY, read_state
+from processors.attribution.credit import CreditRules
 from processors.attribution.facts import Retention
 from schemas.validation import DAY_MS, EventTimeBounds
 
@@ -138,7 +139,7 @@ class AccountSettings(_Section):
 
 
 class AttributionSettings(_Section):
-    """How far back a conversion looks for clicks, and how long both are held."""
+    """Which clicks a conversion is attributed to, how long both are held, and what the models of credit go by."""
 
     lookback_d: int = Field(30, ge=1, le=90)
     lateness_d: int = Field(
@@ -148,6 +149,12 @@ class AttributionSettings(_Section):
         ["visitor_id", "click_id"],
         min_length=1,
         description="What a conversion finds its clicks by; each costs the state a copy of every click.",
+    )
+    time_decay_half_life_d: float = Field(
+        7.0, ge=0.01, le=365, description="How much older a touchpoint is that time_decay gives half as much."
+    )
+    direct_channels: list[str] = Field(
+        ["direct"], description='What last_non_direct passes over; "" is a click without a channel.'
     )
 
 
@@ -214,6 +221,11 @@ class Settings(BaseSettings):
         by_account = {name: a.lookback_d * DAY_S for name, a in self.accounts.items() if a.lookback_d}
         attribution = self.attribution
         return Retention(attribution.lookback_d * DAY_S, attribution.lateness_d * DAY_S, by_account)
+
+    def credit_rules(self) -> CreditRules:
+        """What the models of credit go by."""
+        attribution = self.attribution
+        return CreditRules(attribution.time_decay_half_life_d * DAY_S, frozenset(attribution.direct_channels))
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change with any setting but a secret."""

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from processors.attribution.credit import MODELS, split_micros
+from processors.attribution.credit import CreditRules, Shares, shares_by_model, split_micros
 from processors.attribution.facts import (
     ConversionContent,
     Retention,
@@ -24,7 +25,7 @@ from schemas.facts import Held, HeldConversion
 
 __all__ = ["Origin", "Pending", "arrived_conversions", "assemble", "conversions_of_clicks"]
 
-MODEL_VERSION = "rules-1"
+MODEL_VERSION = "rules-2"
 #: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
 #: nothing. The bound also keeps every result below what its topic takes.
 MAX_TOUCHPOINTS = 500
@@ -161,12 +162,15 @@ class _Case:
         self.identifiers = {(account_id, name) for content in conversion.contents for name in content.identifiers}
 
 
-def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin) -> pa.RecordBatch:
+def assemble(
+    conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin, rules: CreditRules
+) -> pa.RecordBatch:
     """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
     ids = conversions.column("click_id").to_pylist()
     layers = [_layer(item.touchpoints, click_id) for item, click_id in zip(pending, ids, strict=True)]
+    touchpoints = _touchpoints(pending)
     count = len(pending)
     columns |= {
         "conversion_ingest_time": [item.conversion.ingest_ms for item in pending],
@@ -184,8 +188,8 @@ def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Or
         "candidates": [[]] * count,
         "lookback_window_s": [item.lookback_s for item in pending],
         "model_version": [MODEL_VERSION] * count,
-        "touchpoints": _touchpoints(pending),
-        "credits": _credits(conversions, pending),
+        "touchpoints": touchpoints,
+        "credits": _credits(conversions.column("value_micros"), touchpoints, rules),
         "attributed_fbclid": [touch.fbclid if touch else None for touch in latest_fbclid],
         "fbclid_first_seen": [touch.event_ms if touch else None for touch in latest_fbclid],
     }
@@ -226,36 +230,40 @@ def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=list_type)
 
 
-def _credits(conversions: pa.RecordBatch, pending: Sequence[Pending]) -> pa.ListArray:
+def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> pa.ListArray:
     """list<struct<model, shares, value_micros>>: for each conversion with touchpoints one entry a model."""
     list_type = SCHEMA.field("credits").type
-    counts = np.array([len(item.touchpoints) for item in pending], np.int64)
+    counts = touchpoints.value_lengths().to_numpy()
     matched = counts > 0
     offsets = _offsets(counts[matched])
-    value = conversions.column("value_micros")
-    has_value = np.asarray(value.is_valid())[matched]
-    micros = value.fill_null(0).to_numpy()[matched]
-
-    shares = np.array([model(offsets) for model in MODELS.values()]).reshape(len(MODELS), -1)
-    parts = np.array([split_micros(micros, row, offsets) for row in shares]).reshape(len(MODELS), -1)
-    # An entry for each conversion and model, in this order; of each the part of `shares` that is its.
-    lengths = np.repeat(counts[matched], len(MODELS))
-    model_of = np.repeat(np.tile(np.arange(len(MODELS)), len(offsets) - 1), lengths)
+    by_model = _shares(offsets, touchpoints.values, rules)
+    # An entry for each conversion and model, in this order; of each the part of `by_model` that is its.
+    lengths = np.repeat(counts[matched], len(by_model))
+    model_of = np.repeat(np.tile(np.arange(len(by_model)), len(offsets) - 1), lengths)
     starts = _offsets(lengths)
-    touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(MODELS)), lengths)
-    valued = np.repeat(has_value, len(MODELS))
+    touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(by_model)), lengths)
+    shares = np.array(list(by_model.values()))[model_of, touch_of]
+
+    micros = np.repeat(value.fill_null(0).to_numpy()[matched], len(by_model))
+    valued = np.repeat(np.asarray(value.is_valid())[matched], len(by_model))
+    parts = split_micros(micros, shares, starts)
     entries = pa.StructArray.from_arrays(
         [
-            pa.array(list(MODELS) * (len(offsets) - 1), pa.string()),
-            _lists(starts, pa.array(shares[model_of, touch_of], pa.float64())),
-            _lists(
-                _offsets(lengths * valued),
-                pa.array(parts[model_of, touch_of][np.repeat(valued, lengths)], pa.int64()),
-            ),
+            pa.array(list(by_model) * (len(offsets) - 1), pa.string()),
+            _lists(starts, pa.array(shares, pa.float64())),
+            _lists(_offsets(lengths * valued), pa.array(parts[np.repeat(valued, lengths)], pa.int64())),
         ],
         fields=list(list_type.value_type),
     )
-    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(MODELS)), pa.int32()), entries, type=list_type)
+    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(by_model)), pa.int32()), entries, type=list_type)
+
+
+def _shares(offsets: npt.NDArray[np.int64], touchpoints: pa.StructArray, rules: CreditRules) -> dict[str, Shares]:
+    """Every model's share of each touchpoint."""
+    event_ms = touchpoints.field("event_time").cast(pa.int64()).to_numpy()
+    channels = touchpoints.field("channel").fill_null("")
+    is_direct = pc.is_in(channels, pa.array(sorted(rules.direct_channels), pa.string())).to_numpy(zero_copy_only=False)
+    return shares_by_model(offsets, event_ms, is_direct, rules.half_life_s)
 
 
 def _lists(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:

@@ -72,6 +72,7 @@ class Attribution:
         self._patience = Patience(metrics)
         schemas = registry(settings)
         self._retention = settings.retention()
+        self._credit_rules = settings.credit_rules()
         producer = {**self._kafka, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
         self._publisher = Publisher(producer, schemas, prefix=settings.namespace, bounds=None)
         # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
@@ -190,7 +191,7 @@ class Attribution:
             log.error("a conversion that is held cannot be read any more: %s", bad.message)
         origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
         rows = [pending[row] for row in decoded.rows.tolist()]
-        return await asyncio.to_thread(assemble, decoded.batch, rows, origin)
+        return await asyncio.to_thread(assemble, decoded.batch, rows, origin, self._credit_rules)
 
     async def _emit(
         self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None

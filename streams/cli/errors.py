@@ -1,6 +1,7 @@
 """Which errors a user can do something about, and what the exit code says of them."""
 
 from deploy.local.errors import StackError
+from processors.credit.errors import UnusableCounts
 from schemas.errors import ContractError
 from sinks.clickhouse.migrations import MigrationError
 from sinks.errors import Refused, Unavailable
@@ -28,6 +29,7 @@ FORESEEN = (
     StateBehind,
     StateLost,
     UnreadableFile,
+    UnusableCounts,
 )
 
 

@@ -5,6 +5,7 @@ import sys
 import click
 
 from streams.cli.check import check
+from streams.cli.credit import credit
 from streams.cli.demo import demo
 from streams.cli.dlt import dlt
 from streams.cli.errors import explain
@@ -42,7 +43,7 @@ def cli() -> None:
     """Closes the loop on ad spend: clicks and conversions in, attributed revenue out."""
 
 
-for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, check):
+for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, credit, check):
     cli.add_command(command)
 
 

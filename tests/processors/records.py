@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.attribution.attribute import Origin, arrived_conversions, assemble, conversions_of_clicks
+from processors.attribution.credit import CreditRules
 from processors.attribution.facts import Retention, click_facts, conversion_facts
 from schemas import wire
 from schemas.codec import Decoder
@@ -23,6 +24,7 @@ PARSED = {name: parse(definition(name).text) for name in CONTRACTS}
 REQUIRED = {"account_id": "acme", "consent": "granted", "limited_data_use": False}
 CLICK = {**REQUIRED, "click_id": "k1", "visitor_id": "v1"}
 CONVERSION = {**REQUIRED, "conversion_id": "c1", "event_name": "Purchase", "visitor_id": "v1"}
+RULES = CreditRules(half_life_s=10, direct_channels=frozenset({"direct"}))
 #: What differs between two records of one version: whose arrival caused it.
 ORIGIN = ("origin_topic", "origin_topic_id", "origin_partition", "origin_offset")
 
@@ -82,7 +84,7 @@ def attribute(topic: str, records: Sequence[Record], held: Held, retention: Rete
     if not pending:
         return []
     batch = decode("conversions", [item.conversion.message for item in pending])
-    rows: list[dict[str, Any]] = assemble(batch, pending, Origin(topic, "id", 0)).to_pylist()
+    rows: list[dict[str, Any]] = assemble(batch, pending, Origin(topic, "id", 0), RULES).to_pylist()
     return rows
 
 

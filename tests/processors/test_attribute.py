@@ -15,6 +15,7 @@ from processors.attribution.attribute import (
     assemble,
     conversions_of_clicks,
 )
+from processors.attribution.credit import CreditRules
 from processors.attribution.facts import ConversionContent, Retention, Touchpoint
 from schemas import wire
 from schemas.client.writer import RecordWriter
@@ -25,6 +26,7 @@ from tests.processors.records import (
     CLICK,
     CONVERSION,
     DECODERS,
+    RULES,
     SCHEMA_ID,
     MemoryStore,
     Record,
@@ -118,11 +120,57 @@ def test_value_is_split_where_there_is_one(value: int | None, currency: str | No
     clicks = [click("k1", 30), click("k2", 20), click("k3", 10)]
     fields = {"value_micros": value, "currency": currency}
     [row] = attribute_at_once(clicks, [conversion(**fields)], RETENTION).values()
-    assert [credit["model"] for credit in row["credits"]] == ["first", "last", "linear"]
     assert {name: row[name] for name in fields} == fields
-    assert [credit["shares"] for credit in row["credits"]] == [[1, 0, 0], [0, 0, 1], [1 / 3] * 3]
+    assert {credit["model"]: credit["shares"] for credit in row["credits"]} == {
+        "first": [1, 0, 0],
+        "last": [0, 0, 1],
+        "linear": [1 / 3] * 3,
+        "position_based": [0.4, 0.2, 0.4],
+        "time_decay": pytest.approx([1 / 3] * 3, abs=1e-3),  # 10 ms apart, of a half-life of 10 s
+        "last_non_direct": [0, 0, 1],
+    }
     for credit in row["credits"]:
         assert (sum(credit["value_micros"]) if credit["value_micros"] else None) == value
+
+
+def credits_by_model(row: dict[str, Any]) -> dict[str, list[float]]:
+    return {credit["model"]: credit["shares"] for credit in row["credits"]}
+
+
+def test_time_decay_halves_with_every_half_life() -> None:
+    half_life_ms = int(RULES.half_life_s * 1000)
+    clicks = [click("k1", 2 * half_life_ms + 5), click("k2", half_life_ms + 5), click("k3", 5)]
+    [row] = attribute_at_once(clicks, [conversion(value_micros=70)], RETENTION).values()
+    assert credits_by_model(row)["time_decay"] == pytest.approx([1 / 7, 2 / 7, 4 / 7])
+    [micros] = [credit["value_micros"] for credit in row["credits"] if credit["model"] == "time_decay"]
+    assert micros == [10, 20, 40]
+
+
+@pytest.mark.parametrize(
+    ("channels", "credited"),
+    [
+        (["search", "direct"], 0),
+        (["search", "direct", "social", "direct", "direct"], 2),
+        (["direct", "direct"], 1),
+        (["search", None], 1),
+        (["search", "Direct"], 1),
+    ],
+)
+def test_last_non_direct_passes_over_the_channels_that_count_as_direct(
+    channels: list[str | None], credited: int
+) -> None:
+    clicks = [click(f"k{n}", 100 - n, channel=channel) for n, channel in enumerate(channels)]
+    [row] = attribute_at_once(clicks, [conversion()], RETENTION).values()
+    assert credits_by_model(row)["last_non_direct"] == [float(n == credited) for n in range(len(channels))]
+
+
+def test_clicks_without_a_channel_are_direct_where_the_settings_say_so() -> None:
+    touchpoints = [_touch("v1", "k1")._replace(channel="search"), _touch("v1", "k2")]
+    body = message("conversions", conversion())
+    pending = [Pending(ConversionContent(0, 0, AT, "v1", None, body), touchpoints, LOOKBACK_S, 3, 0)]
+    rules = CreditRules(half_life_s=10, direct_channels=frozenset({""}))
+    [row] = assemble(decode("conversions", [body]), pending, Origin("t", "id", 0), rules).to_pylist()
+    assert credits_by_model(row)["last_non_direct"] == [1, 0]
 
 
 def test_conversions_of_one_batch_keep_to_their_own_rows() -> None:
@@ -136,6 +184,9 @@ def test_conversions_of_one_batch_keep_to_their_own_rows() -> None:
         "v2": ["v2-2", "v2-1"],
         "v3": ["v3-2", "v3-1"],
     }
+    for name, row in rows.items():
+        alone = attribute_at_once(clicks, [c for c in conversions if c["conversion_id"] == name], RETENTION)
+        assert row["credits"] == alone[name]["credits"]
     linear = {name: [c["value_micros"] for c in row["credits"] if c["model"] == "linear"] for name, row in rows.items()}
     assert linear == {"v0": [[5, 5]], "v1": [], "v2": [[]], "v3": [[21, 20]]}
     assert [touch["channel"] for touch in rows["v3"]["touchpoints"]] == ["v32", "v31"]
@@ -342,7 +393,9 @@ def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int
     facts = facts_of("conversions", arrived, RETENTION)
     ids = {(fact.account_id, fact.id): n for n, fact in enumerate(facts)}
     pending = arrived_conversions(store.add_conversions(facts), ids, AT, RETENTION)
-    batch = assemble(decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1))
+    batch = assemble(
+        decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1), RULES
+    )
 
     text = definition("attributed-conversions").text
     assert batch.schema == arrow_schema(text)
@@ -361,7 +414,7 @@ def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int
 def test_an_empty_batch_has_the_schema() -> None:
     nothing: list[Pending] = []
     decoded = DECODERS["conversions"].decode([], np.empty(0, np.int64))
-    empty = assemble(decoded.batch, nothing, Origin("t", "id", 0))
+    empty = assemble(decoded.batch, nothing, Origin("t", "id", 0), RULES)
     assert (empty.num_rows, empty.schema) == (0, arrow_schema(definition("attributed-conversions").text))
 
 
