@@ -12,6 +12,7 @@ from streams.cli.publish import publish
 from streams.cli.rebuild import rebuild
 from streams.cli.replay import replay
 from streams.cli.roles import load, worker
+from streams.cli.simulate import simulate
 from streams.cli.sql import sql
 from streams.cli.stack import down, status, up
 from streams.cli.topics import topics
@@ -42,7 +43,7 @@ def cli() -> None:
     """Closes the loop on ad spend: clicks and conversions in, attributed revenue out."""
 
 
-for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, check):
+for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, check, simulate):
     cli.add_command(command)
 
 
