@@ -30,7 +30,7 @@ class Decision(NamedTuple):
 def best_of(pairs: Pairs, share: Floats, person: Ints, ad: Ints, order: Hashes, conversions: int) -> Decision:
     """The decision for so many conversions. `share`, `person` and `ad` are of the pairs; equals go by `order`."""
     size = len(share)
-    of_person = np.bincount(person, share, size)[person]
+    of_person = np.minimum(np.bincount(person, share, size), 1)[person]
     kinds = np.unique(person * (ad.max(initial=0) + 2) + ad + 1, return_inverse=True)[1]
     of_ad = np.bincount(kinds, share, size)[kinds]
     ranked = np.lexsort((order, -share, kinds, -of_ad, person, -of_person, pairs.conversion))

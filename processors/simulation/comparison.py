@@ -1,4 +1,4 @@
-"""Attribution methods side by side on one market: identifiers, the fixed ladder, ours, and an oracle taught by truth."""
+"""Attribution methods side by side on one market: identifiers, the fixed ladder, ours, and one taught by the truth."""
 
 from collections.abc import Callable, Iterator
 
