@@ -6,7 +6,8 @@ import numpy as np
 
 from processors.matching.calibration import calibrate
 from processors.matching.ladder import climb
-from processors.matching.learning import fit, lesson
+from processors.matching.learning import fit
+from processors.matching.lesson import lesson
 from processors.matching.match import Matches, match
 from processors.matching.model import MatchModel
 from processors.simulation.chance import Mask

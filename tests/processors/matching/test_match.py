@@ -8,9 +8,11 @@ import pytest
 from processors.matching.calibration import calibrate, platt
 from processors.matching.candidates import MAX_CANDIDATES, ClickIndex
 from processors.matching.ladder import climb
-from processors.matching.learning import Lesson, TooFewMatches, estimate, fit, lesson, observe
+from processors.matching.learning import TooFewMatches, fit, observe
+from processors.matching.lesson import Lesson, lesson
 from processors.matching.match import LAYERS, NONE, Matches, match
 from processors.matching.model import Calibration, MatchModel
+from processors.matching.statistics import estimate
 from processors.simulation.evaluation import Claims, Exam, exam_of, rights, score
 from processors.simulation.parameters import World
 from processors.simulation.tables import tables_of
