@@ -9,7 +9,7 @@ from processors.matching.model import Calibration, Floats, Ints, MatchModel
 __all__ = ["calibrate", "platt"]
 
 #: What an audit is weighed against: the confidence as it is, as if so many had confirmed it.
-PRIOR = 15.0
+PRIOR = 40.0
 STEPS = 25
 
 
@@ -34,7 +34,7 @@ def platt(confidence: Floats, right: Floats) -> Calibration:
 
     >>> overstated, right = np.full(400, 0.9), np.repeat([1.0, 0.0], [280, 120])
     >>> round(float(platt(overstated, right)(np.array([0.9]))[0]), 2)
-    0.71
+    0.72
     """
     inside = (confidence > 0) & (confidence < 1)
     logits = np.log(confidence[inside]) - np.log1p(-confidence[inside])
