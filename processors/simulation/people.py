@@ -9,7 +9,7 @@ from processors.simulation.devices import IPHONE, Devices, make_devices
 from processors.simulation.networks import LANGUAGE_WEIGHTS, Networks, make_networks
 from processors.simulation.parameters import World
 
-__all__ = ["Ads", "People", "make_ads", "make_people"]
+__all__ = ["Ads", "People", "first_is_iphone", "make_ads", "make_people"]
 
 #: People whose browser speaks the language of their household.
 HOUSEHOLD_LANGUAGE = 0.9
