@@ -13,6 +13,7 @@ from streams.cli.publish import publish
 from streams.cli.rebuild import rebuild
 from streams.cli.replay import replay
 from streams.cli.roles import load, worker
+from streams.cli.simulate import simulate
 from streams.cli.sql import sql
 from streams.cli.stack import down, status, up
 from streams.cli.topics import topics
@@ -43,7 +44,12 @@ def cli() -> None:
     """Closes the loop on ad spend: clicks and conversions in, attributed revenue out."""
 
 
-for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, credit, check):
+COMMANDS = (
+    *(up, down, status, demo, check),
+    *(topics, publish, worker, load, dlt, replay, rebuild),
+    *(sql, credit, simulate),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 
