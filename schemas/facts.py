@@ -11,14 +11,14 @@ and a window, and forgotten together.
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ConversionFact", "Held", "HeldContent", "HeldConversion", "HeldTouchpoints", "TouchpointFacts"]
+__all__ = ["ConversionFact", "Entries", "Held", "HeldContent", "HeldConversion", "HeldEntries"]
 
 #: A tenant and an identifier in it.
 Identifier = tuple[str, str]
 
 
-class TouchpointFacts(NamedTuple):
-    """Touchpoints of one tenant and bucket on their way into the store.
+class Entries(NamedTuple):
+    """Touchpoints, or links, of one tenant and bucket on their way into the store.
 
     identifiers, contents: side by side; a content is there once for each identifier it can be asked by.
     conversion_buckets: in which buckets conversions lie that these may concern.
@@ -36,8 +36,8 @@ class TouchpointFacts(NamedTuple):
 class ConversionFact(NamedTuple):
     """A conversion on its way into the store.
 
-    identifiers: what it can be asked by; each leads to it.
-    touchpoint_buckets: in which buckets touchpoints lie that it may have.
+    identifiers: what it can be asked by; each leads to it, and so does what is linked to one of them.
+    touchpoint_buckets, link_buckets: where touchpoints lie that it may have, and links that concern it.
     expires_at_s, bucket_expires_at_s: of the conversion, and of the bucket in which identifiers lead to it.
     """
 
@@ -47,6 +47,7 @@ class ConversionFact(NamedTuple):
     identifiers: Sequence[str]
     bucket: int
     touchpoint_buckets: Sequence[int]
+    link_buckets: Sequence[int]
     expires_at_s: int
     bucket_expires_at_s: int
 
@@ -59,14 +60,20 @@ class HeldContent(NamedTuple):
 
 
 class HeldConversion(NamedTuple):
-    """All contents held of a conversion."""
+    """All contents held of a conversion.
+
+    reached: the identifiers of the contents, and all that links lead to from there; whose they are is not said.
+    steps_cut: how many steps from link to link were not gone, for too many identifiers lie there. It only grows.
+    """
 
     account_id: str
     conversion_id: str
     contents: Sequence[HeldContent]
+    reached: Collection[str]
+    steps_cut: int = 0
 
 
-class HeldTouchpoints(NamedTuple):
+class HeldEntries(NamedTuple):
     """What is held under one identifier.
 
     contents: in no order.
@@ -78,7 +85,8 @@ class HeldTouchpoints(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Conversions and the touchpoints of their identifiers, read at one moment after everything was stored."""
+    """Conversions, and the touchpoints and links of what is reached from them, read after everything was stored."""
 
     conversions: Sequence[HeldConversion]
-    touchpoints: Mapping[Identifier, HeldTouchpoints]
+    touchpoints: Mapping[Identifier, HeldEntries]
+    links: Mapping[Identifier, HeldEntries]

@@ -145,8 +145,10 @@ class AttributionSettings(_Section):
     lateness_d: int = Field(
         21, ge=1, description="The slowest record, the longest outage and the oldest replay, together."
     )
-    match_on: list[Literal["visitor_id", "click_id"]] = Field(
-        ["visitor_id", "click_id"],
+    match_on: list[
+        Literal["click_id", "fbclid", "external_id_sha256", "email_sha256", "phone_sha256", "visitor_id"]
+    ] = Field(
+        ["click_id", "fbclid", "external_id_sha256", "email_sha256", "phone_sha256", "visitor_id"],
         min_length=1,
         description="What a conversion finds its clicks by; each costs the state a copy of every click.",
     )

@@ -1,9 +1,9 @@
 """From what is held for conversions to attributed conversions, as columns."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,12 @@ from processors.attribution.facts import (
     read_contents,
     read_touchpoints,
 )
+from processors.attribution.links import LinkFact, counting_links, read_links
+from processors.attribution.person import Person
 from schemas.definitions import arrow_schema, definition
 from schemas.facts import Held, HeldConversion
 
-__all__ = ["Origin", "Pending", "arrived_conversions", "assemble", "conversions_of_clicks"]
+__all__ = ["Origin", "Pending", "arrived_conversions", "assemble", "changed_conversions"]
 
 MODEL_VERSION = "rules-2"
 #: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
@@ -44,16 +46,22 @@ class Origin:
 
 
 class Pending(NamedTuple):
-    """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it."""
+    """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it.
+
+    layer: how the person was recognised, by the surest of what says so.
+    """
 
     conversion: ConversionContent
     touchpoints: Sequence[Touchpoint]
+    layer: str
     lookback_s: int
     facts_held: int
     offset: int
 
 
 Ids = Mapping[tuple[str, str], int]
+LinkOffsets = Mapping[tuple[str, LinkFact], int]
+Fact = TypeVar("Fact", Touchpoint, LinkFact)
 
 
 def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Retention) -> list[Pending]:
@@ -63,15 +71,17 @@ def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Rete
     nothing: its touchpoints may have expired, and it was attributed when it came.
     """
     evidence = _Evidence(held, retention)
-    return [
-        evidence.pending(conversion, offsets[conversion.account_id, conversion.conversion_id])
+    arrived = [
+        (_Case(conversion, retention), offset)
         for conversion in held.conversions
-        if not evidence.is_frozen(conversion, since_ms)
+        if (offset := offsets.get((conversion.account_id, conversion.conversion_id))) is not None
     ]
+    return [evidence.pending(case, offset) for case, offset in arrived if not case.is_frozen(since_ms)]
 
 
-def conversions_of_clicks(held: Held, offsets: Ids, retention: Retention) -> list[Pending]:
-    """The conversions whose result clicks that arrived may change; their offsets by (account, click_id).
+def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention: Retention) -> list[Pending]:
+    """The conversions whose result records that arrived may change: clicks, with their offsets by (account, click_id),
+    and links, with theirs by (account, link).
 
     A click outside the window of a conversion changes nothing, nor does one that is too late for it: by then other
     facts of the window may have expired, and the conversion is frozen.
@@ -79,10 +89,13 @@ def conversions_of_clicks(held: Held, offsets: Ids, retention: Retention) -> lis
     evidence = _Evidence(held, retention)
     found = []
     for conversion in held.conversions:
+        case = _Case(conversion, retention)
         # A content inside the window counts as a cause even where a later one has moved the click out of it.
-        causes = [offsets.get((conversion.account_id, touch.click_id), -1) for touch in evidence.inside(conversion)]
+        causes = [offsets.get((case.account_id, touch.click_id), -1) for touch in evidence.inside(case)]
+        if links:
+            causes += [links.get((case.account_id, fact), -1) for fact in evidence.links(case)]
         if (cause := max(causes, default=-1)) >= 0:
-            found.append(evidence.pending(conversion, cause))
+            found.append(evidence.pending(case, cause))
     return found
 
 
@@ -94,32 +107,30 @@ class _Evidence:
         self._retention = retention
         contents = list({content for item in held.touchpoints.values() for content in item.contents})
         self._touchpoints = dict(zip(contents, read_touchpoints(contents), strict=True))
+        self._links = {
+            name: read_links(name[1], item.contents, retention) for name, item in held.links.items() if item.contents
+        }
         self._overfull = {name: item.overfull for name, item in held.touchpoints.items() if item.overfull}
+        self._overfull_links = {name: item.overfull for name, item in held.links.items() if item.overfull}
 
-    def is_frozen(self, conversion: HeldConversion, now_ms: int) -> bool:
-        """Whether it came before, and so long ago that its window may no longer be held whole."""
-        chosen = _Case(conversion, self._retention).chosen
-        return chosen.ingest_ms < now_ms and now_ms > self._retention.latest_ingest_ms(chosen.event_ms)
-
-    def inside(self, conversion: HeldConversion) -> list[Touchpoint]:
+    def inside(self, case: "_Case") -> list[Touchpoint]:
         """The contents of touchpoints in a conversion's window that are not too late for it."""
-        case = _Case(conversion, self._retention)
-        return [touch for touch in self._in_time(case, self._of(case)) if touch.event_ms in case.window]
+        return [touch for touch in _in_time(case, self._of(case)) if touch.event_ms in case.window]
 
-    def pending(self, conversion: HeldConversion, offset: int) -> Pending:
+    def links(self, case: "_Case") -> list[LinkFact]:
+        """What says, or takes back, that two identifiers are the same person's, and is not too late."""
+        return _in_time(case, self._links_of(case))
+
+    def pending(self, case: "_Case", offset: int) -> Pending:
         """What there is to attribute the conversion with."""
-        case = _Case(conversion, self._retention)
-        held = self._of(case)
-        counting = choose_touchpoints(self._in_time(case, held))
-        inside = [touch for touch in counting if touch.event_ms in case.window and case.chosen.is_of(touch)]
-        used = inside if len(inside) <= MAX_TOUCHPOINTS else []
-        facts_held = len(case.contents) + len(held) + self._count_overfull(case) * OVERFULL_FACTS
-        return Pending(case.chosen, used, case.lookback_s, facts_held, offset)
-
-    def _in_time(self, case: "_Case", held: Iterable[Touchpoint]) -> list[Touchpoint]:
-        # Too late is too late whenever it is read, or the result would depend on what was read first.
-        latest_ms = self._retention.latest_ingest_ms(case.chosen.event_ms)
-        return [touch for touch in held if touch.ingest_ms <= latest_ms]
+        held, links = self._of(case), self._links_of(case)
+        counting = [touch for touch in choose_touchpoints(_in_time(case, held)) if touch.event_ms in case.window]
+        person = Person(case.chosen, counting, counting_links(_in_time(case, links)))
+        own = [touch for touch in counting if person.has(touch)]
+        used = own if len(own) <= MAX_TOUCHPOINTS else []
+        overfull = self._count_overfull(case) + case.steps_cut
+        facts_held = len(case.contents) + len(held) + len(links) + overfull * OVERFULL_FACTS
+        return Pending(case.chosen, used, person.layer(used), case.lookback_s, facts_held, offset)
 
     def _of(self, case: "_Case") -> list[Touchpoint]:
         """The contents of touchpoints that any content asks for; none under an identifier that says nothing.
@@ -129,37 +140,79 @@ class _Evidence:
         found: dict[bytes, None] = {}
         for identifier in case.identifiers:
             held = self._held.get(identifier)
-            if held is not None and not self._says_nothing(identifier, case):
+            if held is not None and not _is_overfull(self._overfull, identifier, case.buckets):
                 found |= dict.fromkeys(held.contents)
         bucket_of, buckets = self._retention.bucket_of, case.buckets
         touchpoints = map(self._touchpoints.__getitem__, found)
         return [touch for touch in touchpoints if bucket_of(touch.event_ms) in buckets]
 
-    def _says_nothing(self, identifier: tuple[str, str], case: "_Case") -> bool:
-        return any(bucket in case.buckets for bucket in self._overfull.get(identifier, ()))
+    def _links_of(self, case: "_Case") -> list[LinkFact]:
+        """The links between what is reached, but for those of an identifier that too many share."""
+        if not self._links:
+            return []
+        bucket_of, buckets = self._retention.link_bucket_of, case.link_buckets
+        account_id = case.account_id
+        return list(
+            {
+                fact: None
+                for identifier in case.identifiers
+                for fact in self._links.get(identifier, ())
+                if bucket_of(fact.link.event_ms) in buckets
+                and not any(
+                    _is_overfull(self._overfull_links, (account_id, name), buckets)
+                    for name in (fact.link.first, fact.link.second)
+                )
+            }
+        )
 
     def _count_overfull(self, case: "_Case") -> int:
         """How many buckets, of those the conversion asks, hold more than identifies anybody."""
-        if not self._overfull:
+        if not (self._overfull or self._overfull_links):
             return 0
-        return sum(bucket in case.buckets for name in case.identifiers for bucket in self._overfull.get(name, ()))
+        return sum(
+            bucket in buckets
+            for overfull, buckets in ((self._overfull, case.buckets), (self._overfull_links, case.link_buckets))
+            for name in case.identifiers
+            for bucket in overfull.get(name, ())
+        )
+
+
+def _in_time(case: "_Case", held: Iterable[Fact]) -> list[Fact]:
+    # Too late is too late whenever it is read, or the result would depend on what was read first.
+    return [fact for fact in held if fact.ingest_ms <= case.latest_ingest_ms]
+
+
+def _is_overfull(
+    overfull: Mapping[tuple[str, str], Collection[int]], identifier: tuple[str, str], buckets: Container[int]
+) -> bool:
+    return bool(overfull) and any(bucket in buckets for bucket in overfull.get(identifier, ()))
 
 
 class _Case:
-    """One conversion: its contents, the one that counts, and where its touchpoints may lie."""
+    """One conversion: its contents, the one that counts, and where its touchpoints and links may lie."""
 
     def __init__(self, conversion: HeldConversion, retention: Retention) -> None:
         account_id = conversion.account_id
+        self.account_id = account_id
         self.contents = read_contents(conversion.contents)
         self.chosen = choose_conversion(self.contents, retention)
         self.lookback_s = retention.lookback_of(account_id)
         self.window = range(self.chosen.event_ms - self.lookback_s * 1000, self.chosen.event_ms + 1)
         #: Of all contents together, so that a correction never takes anything away.
         self.buckets: Container[int] = retention.touchpoint_buckets(account_id, self.chosen.event_ms)
+        self.link_buckets: Container[int] = retention.link_buckets(self.chosen.event_ms)
         if len(self.contents) > 1:
             asked = (retention.touchpoint_buckets(account_id, content.event_ms) for content in self.contents)
             self.buckets = set(chain.from_iterable(asked))
-        self.identifiers = {(account_id, name) for content in conversion.contents for name in content.identifiers}
+            linked = (retention.link_buckets(content.event_ms) for content in self.contents)
+            self.link_buckets = set(chain.from_iterable(linked))
+        self.identifiers = [(account_id, name) for name in conversion.reached]
+        self.steps_cut = conversion.steps_cut
+        self.latest_ingest_ms = retention.latest_ingest_ms(self.chosen.event_ms)
+
+    def is_frozen(self, now_ms: int) -> bool:
+        """Whether it came before, and so long ago that its window may no longer be held whole."""
+        return self.chosen.ingest_ms < now_ms and now_ms > self.latest_ingest_ms
 
 
 def assemble(
@@ -168,8 +221,7 @@ def assemble(
     """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
-    ids = conversions.column("click_id").to_pylist()
-    layers = [_layer(item.touchpoints, click_id) for item, click_id in zip(pending, ids, strict=True)]
+    layers = [item.layer for item in pending]
     touchpoints = _touchpoints(pending)
     count = len(pending)
     columns |= {
@@ -199,12 +251,6 @@ def assemble(
         for column in [columns[field.name]]
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
-
-
-def _layer(touchpoints: Sequence[Touchpoint], click_id: str | None) -> str:
-    if not touchpoints:
-        return "none"
-    return "click_id" if any(touch.click_id == click_id for touch in touchpoints) else "visitor_id"
 
 
 def _latest_fbclid(touchpoints: Sequence[Touchpoint]) -> Touchpoint | None:

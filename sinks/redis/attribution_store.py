@@ -10,18 +10,18 @@ At 100 times today's load one Redis core is the limit of a shard (docs/scaling.m
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import msgpack
 
-from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
+from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries
 from schemas.spans import Span
 from sinks.redis.connection import RedisConnection, packed
 from sinks.redis.fences import Fences
 
-__all__ = ["MAX_ENTRIES", "REBUILD", "ROLE", "AttributionStore"]
+__all__ = ["MAX_ENTRIES", "MAX_LINKS", "REBUILD", "ROLE", "AttributionStore"]
 
 ROLE = "attribution"
 REBUILD = "attribution.rebuild"
@@ -31,8 +31,14 @@ CONVERSIONS_A_SCRIPT = 500
 #: More touchpoints of one identifier in one bucket are not a person's: a broken tag gave many the same id, which
 #: therefore says nothing. It also bounds what is read for a conversion.
 MAX_ENTRIES = 500
+#: The same for links of one identifier in one bucket: a till, an office's machine.
+MAX_LINKS = 200
 MANY = b"\x00\x00"
 KEYS_A_SCAN = 1_000
+
+
+#: Which script stores facts, and how they are cut into its arguments.
+_Scripts = tuple[str, Sequence[Any], Callable[[Sequence[Any]], Iterator[tuple[Any, ...]]]]
 
 
 class AttributionStore:
@@ -44,24 +50,31 @@ class AttributionStore:
         `fences` names the fences that scripts move.
         """
         self._redis = RedisConnection(url)
-        self._prefixes = [f"sl:1:{{s{shard}}}:{namespace}" for shard in range(shards)]
+        self._prefixes = [f"sl:2:{{s{shard}}}:{namespace}" for shard in range(shards)]
         self.fences = Fences(self._redis, self._prefixes, fences)
-        self._store_touchpoints = self._redis.script("fence.lua", "attribution.lua", "store_touchpoints.lua")
-        self._store_conversions = self._redis.script("fence.lua", "attribution.lua", "store_conversions.lua")
+        self._scripts = {
+            name: self._redis.script("fence.lua", "attribution.lua", f"store_{name}.lua")
+            for name in ("touchpoints", "conversions")
+        }
 
-    async def add_touchpoints(self, span: Span, facts: Sequence[TouchpointFacts], *, is_end: bool = True) -> Held:
-        """Store clicks of a span. Returns the conversions known under their identifiers.
+    async def add_touchpoints(
+        self, span: Span, touchpoints: Sequence[Entries], links: Sequence[Entries] = (), *, is_end: bool = True
+    ) -> Held:
+        """Store clicks of a span, and what they link. Returns the conversions that these may concern.
 
         `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
         """
-        return await self._run(self._store_touchpoints, span, facts, _touchpoint_parts, is_end)
+        return await self._run(span, is_end, [_entries_scripts("g", links), _entries_scripts("t", touchpoints)])
 
-    async def add_conversions(self, span: Span, facts: Sequence[ConversionFact], *, is_end: bool = True) -> Held:
-        """Store conversions of a span. Returns each of them once, but for what expired on arrival.
+    async def add_conversions(
+        self, span: Span, facts: Sequence[ConversionFact], links: Sequence[Entries] = (), *, is_end: bool = True
+    ) -> Held:
+        """Store conversions of a span, and what they link. Returns each of them once, but for what expired on arrival,
+        and those that the links may concern.
 
         `is_end` and errors as above.
         """
-        return await self._run(self._store_conversions, span, facts, _conversion_parts, is_end)
+        return await self._run(span, is_end, [_entries_scripts("g", links), _conversions_scripts(facts)])
 
     async def wipe(self) -> int:
         """Forget everything, the role's fences first. Returns how many keys there were. Raises Unavailable, Refused."""
@@ -71,7 +84,7 @@ class AttributionStore:
             cursor = -1
             while cursor:
                 cursor, keys = await redis.ask(
-                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tck]:*", KEYS_A_SCAN)
+                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tgck]:*", KEYS_A_SCAN)
                 )
                 count += await redis.ask(redis.client.unlink(*keys)) if keys else 0
         return count
@@ -89,17 +102,18 @@ class AttributionStore:
         """Close the connections."""
         await self._redis.close()
 
-    async def _run(self, script: Any, span: Span, facts: Sequence[Any], to_parts: Any, is_end: bool) -> Held:
-        by_shard: defaultdict[str, list[Any]] = defaultdict(list)
-        for fact in facts:
-            by_shard[self._prefix(fact.account_id)].append(fact)
+    async def _run(self, span: Span, is_end: bool, kinds: Sequence[_Scripts]) -> Held:
         answers = []
         for prefix in self._prefixes:  # every shard, for each keeps a fence
-            parts = list(to_parts(by_shard[prefix])) or [((),) * 2]
-            for number, part in enumerate(parts, 1):
+            calls = [
+                (name, part)
+                for name, facts, to_parts in kinds
+                for part in to_parts([fact for fact in facts if self._prefix(fact.account_id) == prefix])
+            ] or [("touchpoints", (MAX_LINKS, ()))]
+            for number, (name, part) in enumerate(calls, 1):
+                is_last = is_end and number == len(calls)
                 payload = (MAX_ENTRIES, *part)
-                is_last = is_end and number == len(parts)
-                answers.append(await self.fences.run(script, prefix, span, payload, is_end=is_last))
+                answers.append(await self.fences.run(self._scripts[name], prefix, span, payload, is_end=is_last))
         return _held(answers)
 
     def _prefix(self, account_id: str) -> str:
@@ -117,8 +131,16 @@ def _tenant(account_id: str) -> str:
     return f"{len(account_id)}:{account_id}"
 
 
-def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[tuple[list[Any]]]:
-    """Arguments of scripts of bounded length."""
+def _entries_scripts(letter: str, facts: Sequence[Entries]) -> _Scripts:
+    return "touchpoints", facts, partial(_entries_parts, letter)
+
+
+def _conversions_scripts(facts: Sequence[ConversionFact]) -> _Scripts:
+    return "conversions", facts, _conversion_parts
+
+
+def _entries_parts(letter: str, facts: Iterable[Entries]) -> Iterator[tuple[int, list[Any]]]:
+    """Arguments of scripts of bounded length. `letter` stands in the keys."""
     part: list[Any] = []
     room = ENTRIES_A_SCRIPT
     for fact in facts:
@@ -126,14 +148,14 @@ def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[tuple[list[A
         while start < len(fact.identifiers):
             stop = start + room
             identifiers, contents = fact.identifiers[start:stop], fact.contents[start:stop]
-            buckets = fact.conversion_buckets
-            part.append((_tenant(fact.account_id), fact.bucket, fact.expires_at_s, buckets, identifiers, contents))
+            where = letter, _tenant(fact.account_id), fact.bucket, fact.expires_at_s
+            part.append((*where, fact.conversion_buckets, identifiers, contents))
             start, room = stop, room - len(identifiers)
             if room == 0:
-                yield (part,)
+                yield MAX_LINKS, part
                 part, room = [], ENTRIES_A_SCRIPT
     if part:
-        yield (part,)
+        yield MAX_LINKS, part
 
 
 def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[Any], list[Any]]]:
@@ -143,7 +165,8 @@ def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[An
         groups: dict[tuple[str, int], tuple[list[int], list[str], list[str]]] = {}
         for fact in facts[start : start + CONVERSIONS_A_SCRIPT]:
             tenant = _tenant(fact.account_id)
-            content = packed((fact.identifiers, fact.touchpoint_buckets, fact.content))
+            buckets = fact.touchpoint_buckets, fact.link_buckets
+            content = packed((fact.identifiers, *buckets, fact.bucket, fact.bucket_expires_at_s, fact.content))
             stored.append((tenant, fact.id, content, fact.expires_at_s))
             expiries, identifiers, ids = groups.setdefault((tenant, fact.bucket), ([], [], []))
             expiries.append(fact.bucket_expires_at_s)
@@ -155,18 +178,28 @@ def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[An
 def _held(answers: Sequence[Any]) -> Held:
     # What several scripts of a chunk have read is there several times; the last reading is the fullest.
     conversions: dict[tuple[bytes, bytes], HeldConversion] = {}
-    by_bucket: dict[tuple[bytes, bytes, int], bytes] = {}
-    for found, touchpoints in answers:
-        for tenant, conversion_id, contents in zip(*_columns(found, 3), strict=True):
+    touchpoints: dict[tuple[bytes, bytes, int], bytes] = {}
+    links: dict[tuple[bytes, bytes, int], bytes] = {}
+    for found, *others in answers:
+        for tenant, conversion_id, contents, reached, cut in zip(*_columns(found, 5), strict=True):
             conversions[tenant, conversion_id] = HeldConversion(
-                _account_id(tenant), conversion_id.decode(), list(map(_content, contents))
+                _account_id(tenant),
+                conversion_id.decode(),
+                list(map(_content, contents)),
+                [identifier.decode() for identifier in reached],
+                cut,
             )
-        for tenant, identifier, bucket, entries in zip(*_columns(touchpoints, 4), strict=True):
-            by_bucket[tenant, identifier, bucket] = entries
-    lists: defaultdict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
-    for (tenant, identifier, bucket), entries in by_bucket.items():
-        lists[_account_id(tenant), identifier.decode()][bucket] = entries
-    return Held(list(conversions.values()), {key: _touchpoints(found) for key, found in lists.items()})
+        for lists, flat in zip((touchpoints, links), others, strict=True):
+            for tenant, identifier, bucket, entries in zip(*_columns(flat, 4), strict=True):
+                lists[tenant, identifier, bucket] = entries
+    return Held(list(conversions.values()), _by_identifier(touchpoints), _by_identifier(links))
+
+
+def _by_identifier(lists: Mapping[tuple[bytes, bytes, int], bytes]) -> Mapping[tuple[str, str], HeldEntries]:
+    found: defaultdict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
+    for (tenant, identifier, bucket), entries in lists.items():
+        found[_account_id(tenant), identifier.decode()][bucket] = entries
+    return {key: _entries_of(buckets) for key, buckets in found.items()}
 
 
 def _columns(flat: Sequence[Any], width: int) -> list[Sequence[Any]]:
@@ -179,13 +212,13 @@ def _account_id(tenant: bytes) -> str:
 
 
 def _content(stored: bytes) -> HeldContent:
-    identifiers, _, content = msgpack.unpackb(stored, raw=True)
+    identifiers, *_, content = msgpack.unpackb(stored, raw=True)
     return HeldContent([identifier.decode() for identifier in identifiers], content)
 
 
-def _touchpoints(lists: Mapping[int, bytes]) -> HeldTouchpoints:
+def _entries_of(lists: Mapping[int, bytes]) -> HeldEntries:
     contents = [entry for entries in lists.values() if entries != MANY for entry in _entries(entries)]
-    return HeldTouchpoints(contents, [bucket for bucket, entries in lists.items() if entries == MANY])
+    return HeldEntries(contents, [bucket for bucket, entries in lists.items() if entries == MANY])
 
 
 def _entries(entries: bytes) -> Iterator[bytes]:

@@ -14,7 +14,6 @@ for _, group in ipairs(groups) do
 end
 move_fence()
 for _, fact in ipairs(facts) do
-    read_conversion(fact[1], fact[2])
+    ask_conversion(fact[1], fact[2])
 end
-read_touchpoints()
-return {conversions, touchpoints}
+return answer(limit)

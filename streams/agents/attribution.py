@@ -15,8 +15,10 @@ from processors.attribution.attribute import (
     Pending,
     arrived_conversions,
     assemble,
-    conversions_of_clicks,
+    changed_conversions,
 )
+from processors.attribution.link_records import RECORD, link_records
+from processors.attribution.links import CarriedLink
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
@@ -28,7 +30,7 @@ from sinks.redis.attribution_store import ROLE
 from sinks.redis.fences import StateBehind, StateLost
 from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
-from streams.attribution_inputs import CLICKS, CONVERSIONS, Inputs, Part, attribution_store
+from streams.attribution_inputs import CLICKS, CONVERSIONS, LINKS, Inputs, Part, attribution_store
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.metrics import RoleMetrics
 from streams.offsets import Offsets, require_commits_of
@@ -52,7 +54,7 @@ class Attribution:
     1. Decode; what cannot be decoded goes to the dead letters.
     2. Store the facts and move the fence, and read in the same script what is held for the conversions they concern.
     3. Compute the attributed conversions.
-    4. Publish them and the dead letters, and flush: Kafka has acknowledged them all.
+    4. Publish them, the links between identifiers and the dead letters, and flush: Kafka has acknowledged them all.
     5. Only then the agent finishes the chunk, which lets its end be committed.
 
     Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
@@ -121,16 +123,25 @@ class Attribution:
         topic = self._inputs.topics[chunk.topic].contract
         self._metrics.observe_received(topic, chunk.partition, len(chunk.records), chunk.records[-1].timestamp)
         pending: list[Pending] = []
+        links: list[pa.RecordBatch] = []
         for number, part in enumerate(parts, 1):
             decoded = await self._decoded(chunk, part)
             bad += [item.moved_to(int(part.rows[item.row])) for item in decoded.bad]
-            held = await self._stored(chunk, part, decoded, is_end=number == len(parts))
+            carried = self._links_of_others(part, decoded)
+            held = await self._stored(chunk, part, decoded, carried, is_end=number == len(parts))
             # In a thread: what one busy visitor's records concern may take seconds.
-            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, held)
+            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, carried, held)
+            if carried and part.contract != LINKS:
+                offsets = [chunk.records[row].offset for row in part.rows[decoded.rows].tolist()]
+                links.append(link_records(carried, chunk.topic, chunk.partition, offsets))
         if not parts:
             span = self._inputs.span(chunk)
             await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
-        await self._emit(topic, chunk, bad, await self._attribute(chunk, pending))
+        outputs = [(LINKS, batch) for batch in links]
+        attributed = await self._attribute(chunk, pending)
+        if attributed is not None:
+            outputs.append((OUTPUT, attributed))
+        await self._emit(topic, chunk, bad, outputs)
 
     async def require_same_topics(self) -> None:
         """Raises TopicRecreated where a topic is not the one this role began with."""
@@ -149,9 +160,19 @@ class Attribution:
         self._metrics.observe_decoded(source, chunk.partition, decoded, part.ingest_ms)
         return decoded
 
-    async def _stored(self, chunk: Chunk, part: Part, decoded: Decoded, *, is_end: bool) -> Held:
+    def _links_of_others(self, part: Part, decoded: Decoded) -> list[CarriedLink]:
+        """The links of a part that are not in the state already, as those are that this role has published itself."""
+        links = self._inputs.links(part, decoded)
+        if part.contract != LINKS:
+            return links
+        reasons = decoded.batch.column("reason").to_pylist()
+        return [link for link in links if reasons[link.row] != RECORD]
+
+    async def _stored(
+        self, chunk: Chunk, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
+    ) -> Held:
         span = self._inputs.span(chunk)
-        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, is_end=is_end))
+        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, links, is_end=is_end))
         return held
 
     async def _in_state(self, chunk: Chunk, step: Any) -> Any:
@@ -164,16 +185,27 @@ class Attribution:
                 self._rewind()
             raise Abandoned(str(behind)) from behind
 
-    def _pending(self, chunk: Chunk, part: Part, decoded: Decoded, held: Held) -> list[Pending]:
+    def _pending(
+        self, chunk: Chunk, part: Part, decoded: Decoded, carried: Sequence[CarriedLink], held: Held
+    ) -> list[Pending]:
         """What is to be attributed for the records of a part."""
+        if not held.conversions and part.contract != CONVERSIONS:
+            return []
+        rows = part.rows[decoded.rows]
+        links = {(item.account_id, item.fact): chunk.records[rows[item.row]].offset for item in carried}
+        if part.contract == LINKS:
+            return changed_conversions(held, {}, links, self._retention)
         if part.contract == CLICKS:
-            if not held.conversions:
-                return []
-            return conversions_of_clicks(held, _offsets(chunk, part, decoded, "click_id"), self._retention)
+            clicks = _offsets(chunk, part, decoded, "click_id")
+            return changed_conversions(held, clicks, links, self._retention)
         arrived = _offsets(chunk, part, decoded, "conversion_id")
-        self._metrics.discarded.labels(part.contract, "expired").inc(len(arrived) - len(held.conversions))
-        since_ms = int(part.ingest_ms.min())
-        return arrived_conversions(held, arrived, since_ms, self._retention)
+        found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
+        expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in held.conversions}
+        self._metrics.discarded.labels(part.contract, "expired").inc(len(expired))
+        if links:
+            others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
+            found += changed_conversions(held._replace(conversions=others), {}, links, self._retention)
+        return found
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
         """The attributed conversions of what is pending, None where nothing is."""
@@ -194,7 +226,7 @@ class Attribution:
         return await asyncio.to_thread(assemble, decoded.batch, rows, origin, self._credit_rules)
 
     async def _emit(
-        self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None
+        self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], outputs: Sequence[tuple[str, pa.RecordBatch]]
     ) -> None:
         """Publish dead letters and results, and wait until Kafka has acknowledged them all."""
 
@@ -203,8 +235,8 @@ class Attribution:
                 record = chunk.records[item.row]
                 raw = RawRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
                 self._dead_letters.put(chunk.topic, self.topic_ids[chunk.topic], chunk.partition, raw, item)
-            if attributed is not None:
-                self._publisher.publish_batch(OUTPUT, attributed)
+            for contract, batch in outputs:
+                self._publisher.publish_batch(contract, batch)
 
         async def emit() -> None:
             # A failed delivery repeats both; one that is still under way only the waiting.
@@ -215,7 +247,7 @@ class Attribution:
                 passing=(DeliveryPending,),
             )
 
-        if not bad and attributed is None:
+        if not bad and not outputs:
             return
         async with self._emitting:
             await self._timed(chunk, "emit", emit)
@@ -223,8 +255,8 @@ class Attribution:
             self._metrics.discarded.labels(topic, item.error).inc()
         if bad:
             log.warning("%s: %d records to the dead letters", chunk.topic, len(bad))
-        if attributed is not None:
-            self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
+        for contract, batch in outputs:
+            self._metrics.sent.labels(contract).inc(batch.num_rows)
 
     async def _timed(self, chunk: Chunk, stage: str, step: Any) -> Any:
         began = time.perf_counter()

@@ -10,6 +10,7 @@ from streams.accept import RoleRunning
 from streams.admin import RecordsGone, TopicError, TopicRecreated
 from streams.demo.errors import DemoFailed
 from streams.files import UnreadableFile
+from streams.identity import IdentifierError
 from streams.settings import SettingsError
 
 __all__ = ["FAILED", "WRONG_USAGE", "explain"]
@@ -35,7 +36,7 @@ FORESEEN = (
 
 def explain(error: Exception) -> tuple[str, int] | None:
     """The message and exit code for an error that was foreseen, None for a defect."""
-    if isinstance(error, SettingsError):
+    if isinstance(error, SettingsError | IdentifierError):
         return str(error), WRONG_USAGE
     if isinstance(error, FORESEEN):
         return str(error), FAILED

@@ -9,6 +9,7 @@ from streams.cli.credit import credit
 from streams.cli.demo import demo
 from streams.cli.dlt import dlt
 from streams.cli.errors import explain
+from streams.cli.identity import identity
 from streams.cli.publish import publish
 from streams.cli.rebuild import rebuild
 from streams.cli.replay import replay
@@ -46,7 +47,7 @@ def cli() -> None:
 
 COMMANDS = (
     *(up, down, status, demo, check),
-    *(topics, publish, worker, load, dlt, replay, rebuild),
+    *(topics, publish, worker, load, dlt, replay, rebuild, identity),
     *(sql, credit, simulate),
 )
 for command in COMMANDS:

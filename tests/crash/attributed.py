@@ -133,7 +133,7 @@ def _held_touchpoints(settings: Settings) -> Mapping[str, int]:
     """How many there are in Redis."""
     held: Counter[str] = Counter()
     with redis.Redis.from_url(settings.redis.url.get_secret_value()) as client:
-        for bucket in client.scan_iter(f"sl:1:{{s*}}:{settings.namespace}t:*", count=10_000):
+        for bucket in client.scan_iter(f"sl:2:{{s*}}:{settings.namespace}t:*", count=10_000):
             for identifier, entries in client.hscan_iter(bucket, count=10_000):
                 held[identifier.decode()] += _count(entries)
     return held

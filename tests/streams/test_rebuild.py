@@ -66,7 +66,7 @@ def state(server: redis.Redis, settings: Settings) -> dict[bytes, Any]:
     """Keys, sets of entries, expiries and fences."""
     found: dict[bytes, Any] = {}
     for key in server.scan_iter(count=1000):
-        if not re.match(re.escape(f"sl:1:{{s0}}:{settings.namespace}").encode(), key):
+        if not re.match(re.escape(f"sl:2:{{s0}}:{settings.namespace}").encode(), key):
             continue
         if server.type(key) == b"set":
             value: Any = server.smembers(key)
@@ -133,7 +133,7 @@ def test_a_rebuild_may_be_run_again_and_needs_the_role_to_be_stopped(
     assert state(server, deployment) == before
     # As it is where a rebuild was broken off: facts, but no fences of the role's.
     server.rename(
-        f"sl:1:{{s0}}:{deployment.namespace}f:attribution", f"sl:1:{{s0}}:{deployment.namespace}f:attribution.rebuild"
+        f"sl:2:{{s0}}:{deployment.namespace}f:attribution", f"sl:2:{{s0}}:{deployment.namespace}f:attribution.rebuild"
     )
     refused = Role("attribution", tmp_path / "refused.log")
     assert refused.process.wait(60) == 1
