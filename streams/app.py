@@ -1,5 +1,6 @@
 """Faust apps of the roles: one app, one consumer group, one process; more processes share the partitions."""
 
+import asyncio
 import logging
 import ssl
 import tempfile
@@ -26,6 +27,8 @@ StartingPoints = Callable[[Mapping[TP, int | None], Offsets], Awaitable[Offsets]
 #: Chunks a topic may have waiting in this process. The transport takes no more than two a partition, so that
 #: Faust's own back-pressure, which holds up all partitions for one, has no part in it.
 CHUNKS_WAITING = 4_096
+#: Of an agent: while one is decoded, one waits for Redis, and one for Kafka.
+CHUNKS_AT_WORK = 3
 COMMIT_INTERVAL_S = 1.0
 #: As long as it can be: aiokafka leaves the group when nobody fetches for so long, and joins again only at a fetch,
 #: which Faust makes only when it has joined. That a process is alive its heartbeats tell.
@@ -64,11 +67,32 @@ async def commits(committed: Mapping[TP, int | None], log_starts: Offsets) -> Of
 
 
 async def work_through(stream: Any, work: Callable[[Chunk], Awaitable[None]]) -> None:
-    """Give an agent's chunks to `work`, one after the other; a chunk is finished when that returns.
+    """Give an agent's chunks to `work`: a partition's one after the other, those of several partitions together.
 
-    What `work` raises stops the worker, with nothing of the chunk committed; `Abandoned` only ends the chunk.
+    While one chunk waits for a server, another is decoded. A chunk is finished when `work` returns. What it raises
+    stops the worker, with nothing of the chunk committed; `Abandoned` only ends the chunk.
     """
-    async for event in stream.noack().events():
+    room = asyncio.Semaphore(CHUNKS_AT_WORK)
+    newest: dict[TP, asyncio.Task[None]] = {}
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            async for event in stream.noack().events():
+                tp = event.message.tp
+                newest[tp] = tasks.create_task(_work_on(event, newest.get(tp), room, work))
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None  # the first of them ended the others
+
+
+async def _work_on(
+    event: Any,
+    before: asyncio.Task[None] | None,
+    room: asyncio.Semaphore,
+    work: Callable[[Chunk], Awaitable[None]],
+) -> None:
+    """Work on a chunk when the one before it, of the same partition, is done with and there is room."""
+    if before is not None:
+        await asyncio.wait([before])
+    async with room:
         if event.value.begin():
             try:
                 await work(event.value)
@@ -79,7 +103,7 @@ async def work_through(stream: Any, work: Callable[[Chunk], Awaitable[None]]) ->
                 raise
             else:
                 event.value.finish()
-        event.ack()
+    event.ack()
 
 
 def create_app(

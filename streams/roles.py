@@ -66,9 +66,8 @@ def _accept_facts(settings: Settings, generation: Generation) -> None:
 
 def _accept_progress(settings: Settings, generation: Generation) -> None:
     with Offsets(settings) as offsets, connect(settings) as clickhouse:
-        contract = generation.name.removeprefix(settings.namespace)
-        ends = {number: offsets.ends(contract)[number] for number in generation.starts}
-        forget_beyond(clickhouse, generation.topic_id, ends)
+        ends = offsets.ends(generation.name.removeprefix(settings.namespace))
+        forget_beyond(clickhouse, generation.topic_id, {number: ends[number] for number in generation.starts})
 
 
 #: Each role enters itself here: the commands that replay, accept and start go by it.

@@ -40,12 +40,9 @@ local function framed(entry)
 end
 
 local function holds(list, entry)
-    -- Nothing is searched for but where the bytes are there at all.
-    if string.find(list, framed(entry), 1, true) then
-        for other in entries(list) do
-            if other == entry then
-                return true
-            end
+    for other in entries(list) do
+        if other == entry then
+            return true
         end
     end
     return false
@@ -60,13 +57,18 @@ local function count_of(list)
 end
 
 local function with_entry(list, entry, limit)
-    if list == MANY or holds(list, entry) then
+    if list == MANY then
+        return list
+    end
+    local bytes = framed(entry)
+    -- Nothing is searched for but where the bytes are there at all.
+    if string.find(list, bytes, 1, true) and holds(list, entry) then
         return list
     end
     if #list >= limit * SHORTEST_ENTRY and count_of(list) >= limit then
         return MANY
     end
-    return list .. framed(entry)
+    return list .. bytes
 end
 
 local function with_entries(list, new, limit)

@@ -112,11 +112,12 @@ class Testbed:
         """Let a group begin at the beginning of a topic."""
         self._commit(dataset, contract, group, dict.fromkeys(range(self._settings.kafka.partitions), 0))
 
-    def skip(self, dataset: str, contract: str, group: str) -> None:
-        """Let a group begin at the end of a topic."""
+    def skip(self, dataset: str, contract: str, group: str) -> Mapping[int, int]:
+        """Let a group begin at the end of a topic. Returns that, by partition."""
         with Offsets(self.settings(dataset)) as offsets:
             ends = offsets.ends(contract)
         self._commit(dataset, contract, group, ends)
+        return ends
 
     def _commit(self, dataset: str, contract: str, group: str, positions: Mapping[int, int]) -> None:
         topic = self.topic(dataset, contract)
@@ -130,13 +131,10 @@ class Testbed:
         """
         settings = self.settings(dataset)
         self._remove_keys(settings.namespace)
-        self.skip(dataset, "conversions", settings.group("attribution"))
+        skipped = self.skip(dataset, "conversions", settings.group("attribution"))
         names = {contract: self.topic(dataset, contract) for contract in ("clicks", "conversions")}
         ids = topic_ids(settings.kafka.client(), list(names.values()))
-        with Offsets(settings) as offsets:
-            ends = {
-                Partition(ids[names["conversions"]], number): end for number, end in offsets.ends("conversions").items()
-            }
+        ends = {Partition(ids[names["conversions"]], number): end for number, end in skipped.items()}
         clicks = {Partition(ids[names["clicks"]], number): 0 for number in range(settings.kafka.partitions)}
         asyncio.run(_begin(settings, clicks | ends))
 

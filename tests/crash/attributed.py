@@ -31,7 +31,8 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
     Records of one version have to be equal. Where Redis has forgotten facts that records were made of, so many others
     may have been there on the way back: then this goes for the greatest version, which is the one that counts.
     """
-    conversions = Counter(_published(settings, "conversions", "conversion_id"))
+    batches = (batch for batch, _ in _decode(settings, "conversions"))
+    conversions = Counter(name for batch in batches for name in batch.column("conversion_id").to_pylist())
     found = Found(sent=conversions.total())
     wanted = journeys.touchpoints()
     got = _greatest(_decode(settings, OUTPUT), found, has_forgotten)
@@ -44,10 +45,9 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
             found.found += conversions[conversion_id]
         else:
             _say_what_differs(conversion_id, wanted[conversion_id], got[conversion_id], found)
-    sent, held = _sent_touchpoints(settings), _held_touchpoints(settings)
+    (clicks, sent), held = _sent_touchpoints(settings), _held_touchpoints(settings)
     found.hold_against(sent, held, "touchpoint in Redis under")
-    clicks = Counter(_published(settings, "clicks", "click_id"))
-    found.sent += clicks.total()
+    found.sent += sum(clicks.values())
     found.found += sum(count for click_id, count in clicks.items() if held.get(f"k{click_id}") == sent[f"k{click_id}"])
     return found
 
@@ -111,22 +111,20 @@ def _decode(settings: Settings, contract: str) -> Iterator[tuple[pa.RecordBatch,
         yield decoded.batch, part
 
 
-def _published(settings: Settings, contract: str, field: str) -> Iterator[str]:
-    """The ids on a topic, as often as they are there."""
-    for batch, _ in _decode(settings, contract):
-        yield from batch.column(field).to_pylist()
-
-
-def _sent_touchpoints(settings: Settings) -> Mapping[str, int]:
-    """How many touchpoints have to be held under each identifier: a click published again later is another one."""
+def _sent_touchpoints(settings: Settings) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """How often each click was published, and how many touchpoints have to be held under each identifier: a click
+    published again later is another one.
+    """
+    published: Counter[str] = Counter()
     contents: dict[str, set[tuple[str, int]]] = defaultdict(set)
     for batch, messages in _decode(settings, "clicks"):
         times = [message.timestamp()[1] for message in messages]
         clicks = batch.column("click_id").to_pylist()
+        published.update(clicks)
         for kind, name in IDENTIFIERS.items():
             for value, click_id, time in zip(batch.column(name).to_pylist(), clicks, times, strict=True):
                 contents[kind + value].add((click_id, time))
-    return {identifier: len(held) for identifier, held in contents.items()}
+    return published, {identifier: len(held) for identifier, held in contents.items()}
 
 
 def _held_touchpoints(settings: Settings) -> Mapping[str, int]:

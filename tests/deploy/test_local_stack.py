@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -29,6 +30,7 @@ from confluent_kafka.schema_registry import (
 )
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from deploy.local.kafka import Kafka
 from deploy.local.stack import LocalStack, StackError, read_state
 
 if sys.version_info >= (3, 14):
@@ -76,6 +78,12 @@ def pids(stack: LocalStack) -> dict[str, int | None]:
 
 
 # The four servers
+
+
+def test_a_cluster_id_may_begin_with_a_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    Kafka(tmp_path, {"kafka": 1, "kafka-controller": 2}).command(print)
+    assert "cluster.id=-" in (tmp_path / "log" / "meta.properties").read_text()
 
 
 def test_all_are_healthy_and_where_they_say(stack: LocalStack) -> None:

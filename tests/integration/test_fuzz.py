@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 
 from schemas import wire
 from schemas.definitions import definition, encode
-from schemas.topics import topics
+from schemas.topics import TOPICS, topics
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.tables import table_name
 from streams.admin import registry
@@ -25,7 +25,7 @@ from streams.replay.letters import Letters
 from streams.settings import Settings
 from tests.crash.outcome import read_topic
 from tests.integration.roles import running, wait_until_attributed, wait_until_loaded
-from tests.schemas.messages import INPUTS, NOW_MS, OWN_ID, PLAIN, full_record, records
+from tests.schemas.messages import ID_FIELD, INPUTS, NOW_MS, OWN_ID, PLAIN, full_record, records
 from tests.schemas.oracle import judge
 
 MESSAGES = int(os.environ.get("SPENDLOOP_FUZZ_MESSAGES", "20000"))
@@ -33,8 +33,6 @@ MESSAGES = int(os.environ.get("SPENDLOOP_FUZZ_MESSAGES", "20000"))
 SHARES = {"clicks": 0.45, "conversions": 0.35, "crm-events": 0.1, "ad-performance": 0.1}
 #: Records that Hypothesis makes up, a topic.
 INVENTED = 200
-TIMES = {"clicks": "event_time", "conversions": "event_time", "crm-events": "event_time", "ad-performance": "as_of"}
-IDS = {"clicks": "click_id", "conversions": "conversion_id", "crm-events": "event_id", "ad-performance": "ad_id"}
 READS = {"attribution": ("clicks", "conversions"), "loader": INPUTS}
 
 Place = tuple[str, int, int]
@@ -71,25 +69,24 @@ def test_damaged_messages_stop_nothing_and_hide_nothing(
 
 def loaded_ids(clickhouse: ClickHouse, table: str, contract: str) -> set[tuple[str, str]]:
     """Tenant and id of each row of a table."""
-    rows = clickhouse.query(f"SELECT account_id, {IDS[contract]} FROM {table_name(table)} FINAL")
+    rows = clickhouse.query(f"SELECT account_id, {ID_FIELD[contract]} FROM {table_name(table)} FINAL")
     return set(zip(*(column.to_pylist() for column in rows.columns), strict=True))
 
 
 def good_ids(contract: str, messages: Iterable[Sent]) -> set[tuple[str, str]]:
     """Tenant and id of each good record."""
     records = (message.record for message in messages if message.record is not None)
-    return {(record["account_id"], record[IDS[contract]]) for record in records}
+    return {(record["account_id"], record[ID_FIELD[contract]]) for record in records}
 
 
 def publish(settings: Settings, ids: Mapping[str, int]) -> None:
     """All messages, in no order."""
     random = np.random.default_rng(7)
-    invented = {contract: invented_records(contract) for contract in INPUTS}
     producer = Producer({**settings.kafka.client(), "partitioner": "murmur2_random", "linger.ms": 20})
     originals = {
         contract: [
             wire.frame(ids[contract], encode(PLAIN[contract], record))
-            for record in [*real_records(contract), *invented[contract]]
+            for record in [*real_records(contract), *invented_records(contract)]
         ]
         for contract in INPUTS
     }
@@ -124,10 +121,8 @@ def damaged(message: bytes, other: bytes, random: np.random.Generator) -> bytes 
 
 def real_records(contract: str) -> Sequence[Mapping[str, Any]]:
     """Of the demo's journeys, and where they have none of a topic, records with every field given."""
-    shift = shift_ms()
     if contract not in ("clicks", "conversions"):
-        full = [full_record(contract, seed) for seed in range(1000)]
-        return [record | {TIMES[contract]: record[TIMES[contract]] + shift} for record in full]
+        return [of_today(contract, full_record(contract, seed)) for seed in range(1000)]
     clicks, conversions = expand(read_paths(), (datetime.now(UTC) - timedelta(days=1)).date())
     table = (clicks if contract == "clicks" else conversions).slice(0, 5000)
     rows = table.set_column(
@@ -143,15 +138,17 @@ def invented_records(contract: str) -> Sequence[Mapping[str, Any]]:
     @hypothesis.settings(max_examples=INVENTED, database=None, derandomize=True)
     @hypothesis.given(records(contract))
     def collect(record: Mapping[str, Any]) -> None:
-        found.append({**record, TIMES[contract]: record[TIMES[contract]] + shift_ms()})
+        found.append(of_today(contract, record))
 
     collect()
     return found
 
 
-def shift_ms() -> int:
-    """From the time of the made-up records to now."""
-    return int(datetime.now(UTC).timestamp() * 1000) - NOW_MS
+def of_today(contract: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A made-up record as if now were its time."""
+    field = TOPICS[contract].event_time
+    assert field
+    return {**record, field: record[field] - NOW_MS + int(datetime.now(UTC).timestamp() * 1000)}
 
 
 def schema_ids(settings: Settings) -> Mapping[str, int]:

@@ -13,6 +13,8 @@ from schemas.validation import DAY_MS, EventTimeBounds
 
 INPUTS = ("clicks", "conversions", "crm-events", "ad-performance")
 OWN_ID = {contract: number for number, contract in enumerate(INPUTS, 1)}
+#: The field that tells a record from the others of its topic.
+ID_FIELD = {"clicks": "click_id", "conversions": "conversion_id", "crm-events": "event_id", "ad-performance": "ad_id"}
 NOW_MS = 1_750_000_000_000
 BOUNDS = EventTimeBounds(max_age_ms=90 * DAY_MS, max_ahead_ms=3_600_000)
 PLAIN = {contract: parse(without_logical_types(definition(contract).text)) for contract in INPUTS}

@@ -18,10 +18,21 @@ from schemas.codec import Decoded, Decoder
 from schemas.definitions import arrow_schema, definition, encode, parse, without_logical_types
 from schemas.errors import RegistryUnavailable
 from schemas.topics import TOPICS
-from tests.schemas.messages import BOUNDS, HASH, INPUTS, NOW_MS, OWN_ID, Schemas, body, full_record, message, records
+from tests.schemas.messages import (
+    BOUNDS,
+    HASH,
+    ID_FIELD,
+    INPUTS,
+    NOW_MS,
+    OWN_ID,
+    Schemas,
+    body,
+    full_record,
+    message,
+    records,
+)
 from tests.schemas.oracle import judge
 
-ID_FIELD = {"clicks": "click_id", "conversions": "conversion_id", "crm-events": "event_id", "ad-performance": "ad_id"}
 BOUNDED = {"clicks": "channel", "conversions": "order_id", "crm-events": "close_reason", "ad-performance": "adset_id"}
 DECODERS = {contract: Decoder(TOPICS[contract], Schemas(), BOUNDS) for contract in INPUTS}
 every_input = pytest.mark.parametrize("contract", INPUTS)

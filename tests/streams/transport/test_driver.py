@@ -124,6 +124,28 @@ def test_every_record_once_and_in_order_and_the_end_is_committed(settings: Setti
     assert len(chunks) < 100
 
 
+def test_partitions_are_worked_on_together_and_each_in_order(settings: Settings) -> None:
+    source = Source(settings, partitions=2)
+    source.publish(12_000)
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    at_work: set[int] = set()
+    both_at_work = asyncio.Event()
+
+    async def work(chunk: Chunk) -> None:
+        assert chunk.partition not in at_work
+        at_work.add(chunk.partition)
+        if len(at_work) == 2:
+            both_at_work.set()
+        await both_at_work.wait()  # for ever, were there only one at a time
+        await asyncio.sleep(0)
+        seen[chunk.partition] += [int(record.value) for record in chunk.records]
+        at_work.remove(chunk.partition)
+
+    asyncio.run(run_until(lane(settings, source, work), lambda: sum(map(len, seen.values())) == 12_000))
+    assert seen == {0: list(range(0, 12_000, 2)), 1: list(range(1, 12_000, 2))}
+    assert source.committed(settings.group("lane")) == 12_000
+
+
 def test_what_is_committed_beside_the_offset_is_read_as_it_is(settings: Settings) -> None:
     """librdkafka reads a text without a zero at its end on into whatever lies behind it in memory."""
     source, topic_id = Source(settings), "pQ_1-abcdefghijklmnopq"
