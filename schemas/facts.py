@@ -11,14 +11,14 @@ and a window, and forgotten together.
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ConversionFact", "Entries", "Held", "HeldContent", "HeldConversion", "HeldEntries"]
+__all__ = ["ConversionFact", "Entries", "Held", "HeldContent", "HeldConversion", "HeldEntries", "Identifier"]
 
 #: A tenant and an identifier in it.
 Identifier = tuple[str, str]
 
 
 class Entries(NamedTuple):
-    """Touchpoints, or links, of one tenant and bucket on their way into the store.
+    """Touchpoints, links, or traces of clicks, of one tenant and bucket on their way into the store.
 
     identifiers, contents: side by side; a content is there once for each identifier it can be asked by.
     conversion_buckets: in which buckets conversions lie that these may concern.
@@ -29,7 +29,7 @@ class Entries(NamedTuple):
     bucket: int
     expires_at_s: int
     conversion_buckets: Sequence[int]
-    identifiers: Sequence[str]
+    identifiers: Sequence[str] | Sequence[bytes]
     contents: Sequence[bytes]
 
 
@@ -39,6 +39,7 @@ class ConversionFact(NamedTuple):
     identifiers: what it can be asked by; each leads to it, and so does what is linked to one of them.
     touchpoint_buckets, link_buckets: where touchpoints lie that it may have, and links that concern it.
     expires_at_s, bucket_expires_at_s: of the conversion, and of the bucket in which identifiers lead to it.
+    due_ms: ingest time by which everything has to be known before it is settled for the first time; None for never.
     """
 
     account_id: str
@@ -50,6 +51,7 @@ class ConversionFact(NamedTuple):
     link_buckets: Sequence[int]
     expires_at_s: int
     bucket_expires_at_s: int
+    due_ms: int | None = None
 
 
 class HeldContent(NamedTuple):
@@ -64,6 +66,7 @@ class HeldConversion(NamedTuple):
 
     reached: the identifiers of the contents, and all that links lead to from there; whose they are is not said.
     steps_cut: how many steps from link to link were not gone, for too many identifiers lie there. It only grows.
+    settled: how often it was begun to be settled.
     """
 
     account_id: str
@@ -71,6 +74,7 @@ class HeldConversion(NamedTuple):
     contents: Sequence[HeldContent]
     reached: Collection[str]
     steps_cut: int = 0
+    settled: int = 0
 
 
 class HeldEntries(NamedTuple):

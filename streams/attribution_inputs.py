@@ -1,18 +1,21 @@
 """Clicks and conversions on their way into the state: what the attribution role and its rebuild do alike."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from processors.attribution.facts import click_facts, conversion_facts
+from processors.attribution.facts import click_facts, conversion_facts, trace_facts
 from processors.attribution.link_records import published_links
 from processors.attribution.links import CarriedLink, link_entries, links_carried
+from processors.matching.evidence import evidence_of
 from schemas.client.registry import Registry
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord
-from schemas.facts import Held
+from schemas.facts import Entries, Held
 from schemas.spans import Partition, Span
 from schemas.topics import topics
 from sinks.redis.attribution_store import ROLE, AttributionStore
@@ -78,6 +81,8 @@ class Inputs:
         self._contracts = {names[contract].name: contract for contract in DECODED}
         self._retention = settings.retention()
         self._match_on = settings.attribution.match_on
+        #: Whether conversions are matched by evidence, for which clicks are held with theirs.
+        self._settle_after_s = min(settings.matching.settle_after_s, default=None)
         self._store = store
         self._decoders = {
             contract: Decoder(names[contract], registry, settings.event_time_bounds(contract)) for contract in DECODED
@@ -127,11 +132,21 @@ class Inputs:
         if part.contract == LINKS:
             return await self._store.add_touchpoints(span, (), entries, is_end=is_end)
         if part.contract == CLICKS:
-            touchpoints = click_facts(decoded.batch, ingest_ms, self._retention, self._match_on)
-            return await self._store.add_touchpoints(span, touchpoints, entries, is_end=is_end)
+            touchpoints, traces = await asyncio.to_thread(self._click_facts, decoded.batch, ingest_ms)
+            return await self._store.add_touchpoints(span, touchpoints, entries, traces, is_end=is_end)
         messages = [part.values[row] or b"" for row in decoded.rows.tolist()]
-        conversions = conversion_facts(decoded.batch, messages, ingest_ms, self._retention, self._match_on)
+        conversions = conversion_facts(
+            decoded.batch, messages, ingest_ms, self._retention, self._match_on, self._settle_after_s
+        )
         return await self._store.add_conversions(span, conversions, entries, is_end=is_end)
+
+    def _click_facts(self, clicks: pa.RecordBatch, ingest_ms: Int64s) -> tuple[list[Entries], list[Entries]]:
+        """Touchpoints and traces of clicks."""
+        if self._settle_after_s is None:
+            return click_facts(clicks, ingest_ms, self._retention, self._match_on), []
+        evidence = evidence_of(clicks, "landing_url")
+        touchpoints = click_facts(clicks, ingest_ms, self._retention, self._match_on, evidence)
+        return touchpoints, trace_facts(clicks, evidence, ingest_ms, self._retention)
 
     async def store_nothing(self, span: Span) -> None:
         """Pass a span without a good record."""

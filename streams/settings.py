@@ -25,6 +25,7 @@ from pydantic_settings import (
 from deploy.local.state import DEFAULT_DIRECTORY, read_state
 from processors.attribution.credit import CreditRules
 from processors.attribution.facts import Retention
+from processors.attribution.use import Thresholds
 from schemas.validation import DAY_MS, EventTimeBounds
 
 __all__ = ["Settings", "SettingsError", "load_settings", "stack_directory"]
@@ -160,6 +161,19 @@ class AttributionSettings(_Section):
     )
 
 
+class MatchingSettings(_Section):
+    """How conversions that no identifier matches are matched by evidence. It takes a model of the tenant's."""
+
+    settle_after_s: list[int] = Field(
+        [3_600, 90_000],
+        description="When it is done, and done again: seconds after a conversion arrived. What comes later than the "
+        "last counts for nothing. Empty turns it off, and clicks are then held without what is compared.",
+    )
+    reporting_confidence: float = Field(0.5, ge=0, le=1, description="How sure the ad has to be to get credit.")
+    optimisation_confidence: float = Field(0.9, ge=0, le=1, description="The same for decisions to go by it.")
+    least_margin: float = Field(0.0, ge=0, le=1, description="Of the likeliest person over the next, for either.")
+
+
 class LoaderSettings(_Section):
     """Sizes of ClickHouse blocks."""
 
@@ -189,6 +203,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings
     events: EventSettings = EventSettings()
     attribution: AttributionSettings = AttributionSettings()
+    matching: MatchingSettings = MatchingSettings()
     loader: LoaderSettings = LoaderSettings()
     metrics: MetricsSettings = MetricsSettings()
     accounts: dict[str, AccountSettings] = {}
@@ -228,6 +243,11 @@ class Settings(BaseSettings):
         """What the models of credit go by."""
         attribution = self.attribution
         return CreditRules(attribution.time_decay_half_life_d * DAY_S, frozenset(attribution.direct_channels))
+
+    def thresholds(self) -> Thresholds:
+        """What a match by evidence is sure enough for."""
+        matching = self.matching
+        return Thresholds(matching.reporting_confidence, matching.optimisation_confidence, matching.least_margin)
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change with any setting but a secret."""

@@ -22,10 +22,20 @@ from processors.attribution.facts import (
 )
 from processors.attribution.links import LinkFact, counting_links, read_links
 from processors.attribution.person import Person
+from processors.attribution.probable import Match
+from processors.attribution.use import Thresholds
 from schemas.definitions import arrow_schema, definition
-from schemas.facts import Held, HeldConversion
+from schemas.facts import Held, HeldConversion, Identifier
 
-__all__ = ["Origin", "Pending", "arrived_conversions", "assemble", "changed_conversions"]
+__all__ = [
+    "Origin",
+    "Pending",
+    "arrived_conversions",
+    "assemble",
+    "changed_conversions",
+    "settling_conversions",
+    "with_match",
+]
 
 MODEL_VERSION = "rules-2"
 #: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
@@ -33,6 +43,7 @@ MODEL_VERSION = "rules-2"
 MAX_TOUCHPOINTS = 500
 #: What a bucket with more touchpoints than identify anybody counts for: more than any that has fewer.
 OVERFULL_FACTS = 1_000_000
+DEFAULT_THRESHOLDS = Thresholds()
 SCHEMA = arrow_schema(definition("attributed-conversions").text)
 
 
@@ -45,18 +56,26 @@ class Origin:
     partition: int
 
 
+#: Where nothing has arrived: something was settled by the clock.
+NOWHERE = Origin("", "", -1)
+
+
 class Pending(NamedTuple):
     """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it.
 
-    layer: how the person was recognised, by the surest of what says so.
+    name: the account and the conversion_id. layer: how the person was recognised, by the surest of what says so.
+    settled: how often it was begun to be settled. match: what evidence says where no identifier matches.
     """
 
+    name: Identifier
     conversion: ConversionContent
     touchpoints: Sequence[Touchpoint]
     layer: str
     lookback_s: int
     facts_held: int
     offset: int
+    settled: int
+    match: Match | None = None
 
 
 Ids = Mapping[tuple[str, str], int]
@@ -99,6 +118,13 @@ def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention:
     return found
 
 
+def settling_conversions(held: Held, until_ms: int, retention: Retention) -> list[Pending]:
+    """What is to be settled, of that which is not frozen yet; nothing has arrived for it."""
+    evidence = _Evidence(held, retention)
+    cases = [_Case(conversion, retention) for conversion in held.conversions]
+    return [evidence.pending(case, -1) for case in cases if until_ms <= case.latest_ingest_ms]
+
+
 class _Evidence:
     """What is held, read once for all conversions that share it."""
 
@@ -129,8 +155,9 @@ class _Evidence:
         own = [touch for touch in counting if person.has(touch)]
         used = own if len(own) <= MAX_TOUCHPOINTS else []
         overfull = self._count_overfull(case) + case.steps_cut
-        facts_held = len(case.contents) + len(held) + len(links) + overfull * OVERFULL_FACTS
-        return Pending(case.chosen, used, person.layer(used), case.lookback_s, facts_held, offset)
+        facts_held = len(case.contents) + len(held) + len(links) + overfull * OVERFULL_FACTS + case.settled
+        layer = person.layer(used)
+        return Pending(case.name, case.chosen, used, layer, case.lookback_s, facts_held, offset, case.settled)
 
     def _of(self, case: "_Case") -> list[Touchpoint]:
         """The contents of touchpoints that any content asks for; none under an identifier that says nothing.
@@ -194,6 +221,7 @@ class _Case:
     def __init__(self, conversion: HeldConversion, retention: Retention) -> None:
         account_id = conversion.account_id
         self.account_id = account_id
+        self.name = account_id, conversion.conversion_id
         self.contents = read_contents(conversion.contents)
         self.chosen = choose_conversion(self.contents, retention)
         self.lookback_s = retention.lookback_of(account_id)
@@ -208,6 +236,7 @@ class _Case:
             self.link_buckets = set(chain.from_iterable(linked))
         self.identifiers = [(account_id, name) for name in conversion.reached]
         self.steps_cut = conversion.steps_cut
+        self.settled = conversion.settled
         self.latest_ingest_ms = retention.latest_ingest_ms(self.chosen.event_ms)
 
     def is_frozen(self, now_ms: int) -> bool:
@@ -216,12 +245,15 @@ class _Case:
 
 
 def assemble(
-    conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin, rules: CreditRules
+    conversions: pa.RecordBatch,
+    pending: Sequence[Pending],
+    origin: Origin,
+    rules: CreditRules,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> pa.RecordBatch:
     """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
-    layers = [item.layer for item in pending]
     touchpoints = _touchpoints(pending)
     count = len(pending)
     columns |= {
@@ -232,14 +264,9 @@ def assemble(
         "origin_topic_id": [origin.topic_id] * count,
         "origin_partition": [origin.partition] * count,
         "origin_offset": [item.offset for item in pending],
-        "layer": layers,
-        "confidence_person": [None if layer == "none" else 1.0 for layer in layers],
-        "confidence_ad": [None] * count,
-        "probability_none": [None] * count,
-        "margin": [None] * count,
-        "candidates": [[]] * count,
+        **_recognised(pending, thresholds),
         "lookback_window_s": [item.lookback_s for item in pending],
-        "model_version": [MODEL_VERSION] * count,
+        "model_version": [item.match.model_version if item.match else MODEL_VERSION for item in pending],
         "touchpoints": touchpoints,
         "credits": _credits(conversions.column("value_micros"), touchpoints, rules),
         "attributed_fbclid": [touch.fbclid if touch else None for touch in latest_fbclid],
@@ -251,6 +278,38 @@ def assemble(
         for column in [columns[field.name]]
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def with_match(pending: Pending, match: Match, thresholds: Thresholds) -> Pending:
+    """A conversion that no identifier matches, with what evidence says: its touchpoints where that is sure enough."""
+    own = match.own if thresholds.is_for_reporting(match) else []
+    return pending._replace(layer=match.layer, touchpoints=own[-MAX_TOUCHPOINTS:], match=match)
+
+
+def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str, Any]:
+    """Columns that say how the person was recognised, and how sure that is."""
+    matches = [item.match for item in pending]
+    matched = [item.layer != "none" for item in pending]
+    return {
+        "layer": [item.layer for item in pending],
+        "confidence_person": [
+            match.person if match else 1.0 if is_matched else None
+            for match, is_matched in zip(matches, matched, strict=True)
+        ],
+        "confidence_ad": [match.ad if match else None for match in matches],
+        "probability_none": [match.none if match else None for match in matches],
+        "margin": [match.margin if match else None for match in matches],
+        "candidates": [_candidates(match) if match else [] for match in matches],
+        "is_used_for_reporting": [thresholds.is_for_reporting(match) if match else True for match in matches],
+        "is_used_for_optimisation": [thresholds.is_for_optimisation(match) if match else True for match in matches],
+    }
+
+
+def _candidates(match: Match) -> list[dict[str, Any]]:
+    return [
+        {"click_id": touch.click_id, "ad_id": touch.ad_id, "probability": probability}
+        for touch, probability in match.candidates
+    ]
 
 
 def _latest_fbclid(touchpoints: Sequence[Touchpoint]) -> Touchpoint | None:

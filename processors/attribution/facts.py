@@ -18,6 +18,9 @@ import pyruhvro
 
 from processors.attribution.graph import KINDS
 from processors.attribution.identifiers import HASH_DIGITS, IDENTIFIERS, SHARED, identifiers_of, remembered_fbclids
+from processors.matching.evidence import Evidence
+from processors.matching.surroundings import SURROUNDINGS_BYTES, surroundings_of
+from processors.matching.traces import keys_of, traces_of
 from schemas.facts import ConversionFact, Entries, HeldContent
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "conversion_facts",
     "read_contents",
     "read_touchpoints",
+    "trace_facts",
 ]
 
 Times = npt.NDArray[np.int64]
@@ -117,7 +121,7 @@ class Retention:
 class Touchpoint(NamedTuple):
     """What attribution needs of one content of a click. `content` is that content as it is stored.
 
-    external_id, email, phone: the first HASH_DIGITS of the hash.
+    external_id, email, phone: the first HASH_DIGITS of the hash. has_surroundings: they are the content's end.
     """
 
     click_id: str
@@ -136,7 +140,13 @@ class Touchpoint(NamedTuple):
     ad_id: str | None
     creative_id: str | None
     fbclid: str | None
+    has_surroundings: bool
     content: bytes
+
+    @property
+    def surroundings(self) -> bytes | None:
+        """What is compared besides identifiers, see processors/matching/surroundings.py."""
+        return self.content[-SURROUNDINGS_BYTES:] if self.has_surroundings else None
 
     @property
     def order(self) -> tuple[int, int, bytes]:
@@ -202,6 +212,7 @@ STORED_TYPES: Mapping[str, str | list[str]] = {
     "ad_id": ["null", "string"],
     "creative_id": ["null", "string"],
     "fbclid": ["null", "string"],
+    "has_surroundings": "boolean",
 }
 STORED = json.dumps(
     {
@@ -213,14 +224,19 @@ STORED = json.dumps(
 
 
 def click_facts(
-    clicks: pa.RecordBatch, ingest_ms: Times, retention: Retention, match_on: Iterable[str] = IDENTIFIERS
+    clicks: pa.RecordBatch,
+    ingest_ms: Times,
+    retention: Retention,
+    match_on: Iterable[str] = IDENTIFIERS,
+    evidence: Evidence | None = None,
 ) -> list[Entries]:
     """The touchpoints of a batch, by tenant and bucket. `ingest_ms` has shape (clicks.num_rows,).
 
-    `match_on` are fields of IDENTIFIERS: those a conversion may be matched by.
+    `match_on` are fields of IDENTIFIERS: those a conversion may be matched by. `evidence` is that of the clicks, to be
+    held with them.
     """
     event_ms = clicks.column("event_time").cast(pa.int64()).to_numpy()
-    contents = _stored(clicks, ingest_ms)
+    contents = _stored(clicks, ingest_ms, evidence)
     values = identifiers_of(clicks, match_on)
     facts = []
     for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
@@ -245,14 +261,43 @@ def click_facts(
     return facts
 
 
+def trace_facts(clicks: pa.RecordBatch, evidence: Evidence, ingest_ms: Times, retention: Retention) -> list[Entries]:
+    """The traces of a batch of clicks, by tenant and bucket. All have a row for each of `clicks`."""
+    traces = traces_of(evidence, ingest_ms)
+    columns = [keys for keys in keys_of(evidence).values() if any(keys)]
+    if not columns:
+        return []
+    facts = []
+    for account_id, bucket, rows in _groups(
+        clicks.column("account_id"), evidence.event_ms // (retention.bucket_s * 1000)
+    ):
+        positions = rows.tolist()
+        given = [(key, row) for keys in columns for row in positions if (key := keys[row])]
+        facts.append(
+            Entries(
+                account_id,
+                bucket,
+                retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
+                (),
+                [key for key, _ in given],
+                [traces[row] for _, row in given],
+            )
+        )
+    return facts
+
+
 def conversion_facts(
     conversions: pa.RecordBatch,
     messages: Sequence[bytes],
     ingest_ms: Times,
     retention: Retention,
     match_on: Iterable[str] = IDENTIFIERS,
+    settle_after_s: int | None = None,
 ) -> list[ConversionFact]:
-    """One fact a conversion, holding the whole message. All have a row for each of `conversions`."""
+    """One fact a conversion, holding the whole message. All have a row for each of `conversions`.
+
+    `settle_after_s`: seconds from their arrival to when they are first settled; None for never.
+    """
     facts = []
     fbclids = remembered_fbclids(conversions)
     columns = identifiers_of(conversions, match_on, fbclids) + identifiers_of(conversions, SHARED)
@@ -282,6 +327,7 @@ def conversion_facts(
                 list(retention.link_buckets(event)),
                 retention.expires_at_s(account, event, ingest),
                 retention.bucket_expires_at_s(account, bucket, ingest),
+                None if settle_after_s is None else ingest + settle_after_s * 1000,
             )
         )
     return facts
@@ -321,9 +367,11 @@ def choose_conversion(contents: Sequence[ConversionContent], retention: Retentio
     return chosen
 
 
-def _stored(clicks: pa.RecordBatch, ingest_ms: Times) -> list[bytes]:
+def _stored(clicks: pa.RecordBatch, ingest_ms: Times, evidence: Evidence | None) -> list[bytes]:
     """The stored content of each click."""
     given = {"ingest_ms": pa.array(ingest_ms), "event_ms": clicks.column("event_time").cast(pa.int64())}
+    ends = [b""] * clicks.num_rows if evidence is None else surroundings_of(evidence)
+    given["has_surroundings"] = pa.array([bool(end) for end in ends], pa.bool_())
     given |= {
         name: pc.utf8_slice_codeunits(clicks.column(f"{name}_sha256"), 0, HASH_DIGITS)
         for name in ("external_id", "email", "phone")
@@ -331,7 +379,8 @@ def _stored(clicks: pa.RecordBatch, ingest_ms: Times) -> list[bytes]:
     columns = [given[name] if name in given else clicks.column(name) for name in STORED_TYPES]
     batch = pa.RecordBatch.from_arrays(columns, list(STORED_TYPES))
     parts = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else []
-    return [content for part in parts for content in part.to_pylist()]
+    contents = [content for part in parts for content in part.to_pylist()]
+    return contents if evidence is None else [content + end for content, end in zip(contents, ends, strict=True)]
 
 
 def _groups(accounts: pa.Array, buckets: Times) -> Iterator[tuple[str, int, Times]]:

@@ -6,9 +6,20 @@ from hashlib import blake2b
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["HASH_DIGITS", "IDENTIFIERS", "SHARED", "identifiers_of", "remembered_fbclids"]
+from processors.matching.evidence import hash_text
+
+__all__ = [
+    "HASH_DIGITS",
+    "IDENTIFIERS",
+    "SHARED",
+    "click_name",
+    "identifiers_of",
+    "name_of_hash",
+    "remembered_fbclids",
+]
 
 #: Fields a conversion may be matched by, and what stands in front of their values in the store; the surest first.
+#: Of click ids there is the hash that evidence has of them.
 IDENTIFIERS: Mapping[str, str] = {
     "click_id": "k",
     "fbclid": "f",
@@ -41,6 +52,9 @@ def identifiers_of(
     for name in fields:
         column = records.column(name)
         kind = IDENTIFIERS.get(name) or SHARED[name]
+        if name == "click_id":
+            found.append([click_name(value) if value else None for value in column.to_pylist()])
+            continue
         if name == "fbclid":
             values = fbclids if fbclids is not None else column.to_pylist()
             found.append([kind + _digest(value) if value else None for value in values])
@@ -51,6 +65,16 @@ def identifiers_of(
             column = pc.utf8_slice_codeunits(column, 0, HASH_DIGITS)
         found.append([kind + value if value else None for value in column.to_pylist()])
     return found
+
+
+def click_name(click_id: str) -> str:
+    """The identifier of a click: with the hash that evidence has of its id, by which traces name it."""
+    return name_of_hash(hash_text(click_id))
+
+
+def name_of_hash(click: int) -> str:
+    """The identifier of a click, by the hash of its id."""
+    return f"{IDENTIFIERS['click_id']}{click:016x}"
 
 
 def _digest(fbclid: str) -> str:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from processors.matching.evidence import MISSING, Evidence, Hashes, combine, hash_text
 
-__all__ = ["LOOKUPS", "ClickIndex", "Counts", "Lists", "Lookup", "Pairs", "evidence_keys"]
+__all__ = ["LOOKUPS", "ClickIndex", "Counts", "Lists", "Lookup", "Pairs", "evidence_keys", "nearest"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -101,14 +101,23 @@ class ClickIndex:
         found = [self._lists[name].read(conversions, lookup, before) for name, lookup in LOOKUPS.items()]
         conversion, click = (np.concatenate(rows) for rows in zip(*found, strict=True))
         strength = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
-        # Of a pair that was found more than once the first stays, which was found by the strongest evidence.
-        kept = np.unique(conversion * max(1, len(self.clicks.event_ms)) + click, return_index=True)[1]
-        conversion, click, strength = conversion[kept], click[kept], strength[kept]
         gap_ms = np.abs(conversions.event_ms[conversion] - self.clicks.event_ms[click])
-        order = np.lexsort((self.clicks.click_id[click], gap_ms, strength, conversion))
-        conversion, click = conversion[order], click[order]
-        rank = np.arange(len(order)) - np.searchsorted(conversion, conversion, "left")
-        return Pairs(conversion[rank < MAX_CANDIDATES], click[rank < MAX_CANDIDATES])
+        return nearest(conversion, click, strength, gap_ms, self.clicks.click_id)
+
+
+def nearest(conversion: Ints, click: Ints, strength: Ints, gap_ms: Ints, click_id: Hashes) -> Pairs:
+    """Of each conversion's clicks those found by the strongest evidence, and of these the nearest in time; each once.
+
+    strength: number of the lookup, the strongest first. click_id: of the clicks that `click` are rows of.
+    """
+    order = np.lexsort((strength, click, conversion))
+    conversion, click, strength, gap_ms = conversion[order], click[order], strength[order], gap_ms[order]
+    again = (np.diff(conversion, prepend=-1) == 0) & (np.diff(click, prepend=-1) == 0)
+    conversion, click, strength, gap_ms = conversion[~again], click[~again], strength[~again], gap_ms[~again]
+    order = np.lexsort((click_id[click], gap_ms, strength, conversion))
+    conversion, click = conversion[order], click[order]
+    rank = np.arange(len(order)) - np.searchsorted(conversion, conversion, "left")
+    return Pairs(conversion[rank < MAX_CANDIDATES], click[rank < MAX_CANDIDATES])
 
 
 class Lists:

@@ -6,13 +6,15 @@
 --
 -- Keys     <prefix>t:<tenant>:<bucket>   identifier -> contents of touchpoints
 --          <prefix>g:<tenant>:<bucket>   identifier -> its links: event and ingest time (4 bytes each), is removed (1), the other
+--          <prefix>e:<tenant>:<bucket>   key of a lookup -> traces of clicks, all of one length
 --          <prefix>c:<tenant>:<bucket>   identifier -> ids of conversions
 --          <prefix>k:<tenant>:<id>       set: msgpack {identifiers, touchpoint buckets, link buckets, own bucket, its
---                                        expiry, content} of a conversion
+--                                        expiry, content} of a conversion; and a number each time it was settled
+--          <prefix>d                     sorted set: conversions to be settled, by when
 -- A tenant is written with its length in front, so that no two keys are the same.
 local MANY = '\0\0' -- stands for more entries than identify anybody; it is never taken back
 local SLICE = 2000 -- of the arguments that fit Lua's stack
-local SHORTEST_ENTRY = 3
+local SHORTEST_ID = 3 -- of a conversion in a list, with its length
 local LINK_HEAD = 9
 local MOST_STEPS = 8 -- from a conversion's own identifiers, link by link
 local MOST_REACHED = 200 -- identifiers of one conversion: more are not a person's
@@ -56,7 +58,7 @@ local function count_of(list)
     return count
 end
 
-local function with_entry(list, entry, limit)
+local function with_entry(list, entry, limit, shortest)
     if list == MANY then
         return list
     end
@@ -65,7 +67,7 @@ local function with_entry(list, entry, limit)
     if string.find(list, bytes, 1, true) and holds(list, entry) then
         return list
     end
-    if #list >= limit * SHORTEST_ENTRY and count_of(list) >= limit then
+    if #list >= limit * shortest and count_of(list) >= limit then
         return MANY
     end
     return list .. bytes
@@ -92,7 +94,8 @@ local function with_entries(list, new, limit)
     return table.concat(parts)
 end
 
-local function add_entries(key, expires_at, limit, identifiers, contents)
+local function add_entries(key, expires_at, limit, shortest, identifiers, contents)
+    -- A list with more than `limit` entries is MANY; none takes fewer than `shortest` bytes, its length included.
     local first, more, distinct = {}, {}, {}
     for i, identifier in ipairs(identifiers) do
         if not first[identifier] then
@@ -113,7 +116,7 @@ local function add_entries(key, expires_at, limit, identifiers, contents)
             if more[identifier] then
                 after = with_entries(before, more[identifier], limit)
             else
-                after = with_entry(before, first[identifier], limit)
+                after = with_entry(before, first[identifier], limit, shortest)
             end
             if after ~= before then
                 arguments[count + 1], arguments[count + 2] = identifier, after
@@ -220,16 +223,19 @@ local function ask_conversion(tenant, id)
     case.touchpoints, case.links, case.own = {}, {}, {}
     local seen = {}
     for _, content in ipairs(contents) do
-        local identifiers, touchpoints, links, bucket, expires_at = unpack(cmsgpack.unpack(content))
-        for _, identifier in ipairs(identifiers) do
-            if not case.reached[identifier] then
-                case.reached[identifier] = true
-                case.next[#case.next + 1] = identifier
+        local fact = cmsgpack.unpack(content)
+        if type(fact) == 'table' then
+            local identifiers, touchpoints, links, bucket, expires_at = unpack(fact)
+            for _, identifier in ipairs(identifiers) do
+                if not case.reached[identifier] then
+                    case.reached[identifier] = true
+                    case.next[#case.next + 1] = identifier
+                end
             end
+            add_places(case.touchpoints, seen, 't', tenant, touchpoints)
+            add_places(case.links, seen, 'g', tenant, links)
+            case.own[bucket] = math.max(case.own[bucket] or 0, expires_at)
         end
-        add_places(case.touchpoints, seen, 't', tenant, touchpoints)
-        add_places(case.links, seen, 'g', tenant, links)
-        case.own[bucket] = math.max(case.own[bucket] or 0, expires_at)
     end
     asked[#asked + 1] = case
 end
@@ -308,7 +314,7 @@ local function index_reached(limit)
         end
     end
     for key, group in pairs(groups) do
-        add_entries(key, group[1], limit, group[2], group[3])
+        add_entries(key, group[1], limit, SHORTEST_ID, group[2], group[3])
     end
 end
 

@@ -10,18 +10,18 @@ At 100 times today's load one Redis core is the limit of a shard (docs/scaling.m
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgpack
 
-from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries
-from schemas.spans import Span
+from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries, Identifier
+from schemas.spans import Partition, Span
 from sinks.redis.connection import RedisConnection, packed
 from sinks.redis.fences import Fences
 
-__all__ = ["MAX_ENTRIES", "MAX_LINKS", "REBUILD", "ROLE", "AttributionStore"]
+__all__ = ["MAX_ENTRIES", "MAX_LINKS", "MAX_TRACES", "REBUILD", "ROLE", "AttributionStore"]
 
 ROLE = "attribution"
 REBUILD = "attribution.rebuild"
@@ -31,14 +31,14 @@ CONVERSIONS_A_SCRIPT = 500
 #: More touchpoints of one identifier in one bucket are not a person's: a broken tag gave many the same id, which
 #: therefore says nothing. It also bounds what is read for a conversion.
 MAX_ENTRIES = 500
-#: The same for links of one identifier in one bucket: a till, an office's machine.
+#: The same for links of one identifier in one bucket, a till or an office's machine, and for the traces of clicks
+#: under one key of a lookup: an address or a device that so many have says nothing.
 MAX_LINKS = 200
+MAX_TRACES = 200
+#: By the letter in their keys: how many entries a list may have, and how few bytes an entry takes.
+LIMITS = {"t": (MAX_ENTRIES, 3), "g": (MAX_LINKS, 12), "e": (MAX_TRACES, 26)}
 MANY = b"\x00\x00"
 KEYS_A_SCAN = 1_000
-
-
-#: Which script stores facts, and how they are cut into its arguments.
-_Scripts = tuple[str, Sequence[Any], Callable[[Sequence[Any]], Iterator[tuple[Any, ...]]]]
 
 
 class AttributionStore:
@@ -56,15 +56,22 @@ class AttributionStore:
             name: self._redis.script("fence.lua", "attribution.lua", f"store_{name}.lua")
             for name in ("touchpoints", "conversions")
         }
+        self._settle = self._redis.script("unfenced.lua", "attribution.lua", "settle.lua")
 
     async def add_touchpoints(
-        self, span: Span, touchpoints: Sequence[Entries], links: Sequence[Entries] = (), *, is_end: bool = True
+        self,
+        span: Span,
+        touchpoints: Sequence[Entries],
+        links: Sequence[Entries] = (),
+        traces: Sequence[Entries] = (),
+        *,
+        is_end: bool = True,
     ) -> Held:
-        """Store clicks of a span, and what they link. Returns the conversions that these may concern.
+        """Store clicks of a span, what they link, and their traces. Returns the conversions that these may concern.
 
         `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
         """
-        return await self._run(span, is_end, [_entries_scripts("g", links), _entries_scripts("t", touchpoints)])
+        return await self._run(span, {"g": links, "e": traces, "t": touchpoints}, (), is_end=is_end)
 
     async def add_conversions(
         self, span: Span, facts: Sequence[ConversionFact], links: Sequence[Entries] = (), *, is_end: bool = True
@@ -74,17 +81,69 @@ class AttributionStore:
 
         `is_end` and errors as above.
         """
-        return await self._run(span, is_end, [_entries_scripts("g", links), _conversions_scripts(facts)])
+        return await self._run(span, {"g": links}, facts, is_end=is_end)
+
+    async def settle(self, until_ms: int, most: int, again_ms: int) -> Held:
+        """Take conversions that are due by then, at most so many a shard. Returns what is held for them.
+
+        Until `again_ms` nobody else takes them; by then they are to be given up with `settled`, or due at another
+        time. Raises Unavailable, Refused.
+        """
+        argument = packed((MAX_ENTRIES, until_ms, most, again_ms))
+        answers = [await self._redis.ask(self._settle(keys=[prefix], args=[argument])) for prefix in self._prefixes]
+        return _held(answers)
+
+    async def settled(self, names: Collection[Identifier], due_ms: Mapping[Identifier, int]) -> None:
+        """Settle conversions no more, but for those that are due once more. Raises Unavailable, Refused."""
+        for prefix in self._prefixes:
+            here = [name for name in names if self._prefix(name[0]) == prefix]
+            again = {_member(name): due_ms[name] for name in here if name in due_ms}
+            over = [_member(name) for name in here if name not in due_ms]
+            if again:
+                await self._redis.ask(self._redis.client.zadd(f"{prefix}d", again))
+            if over:
+                await self._redis.ask(self._redis.client.zrem(f"{prefix}d", *over))
+
+    async def traces(
+        self, asked: Mapping[tuple[str, int], Collection[bytes]]
+    ) -> Mapping[tuple[str, int, bytes], bytes]:
+        """What is held under keys of lookups: by account, bucket and key the traces end to end, each with its length
+        in front, or MANY. Raises Unavailable, Refused.
+        """
+        return await self._lists("e", asked)
+
+    async def clicks(
+        self, asked: Mapping[tuple[str, int], Collection[bytes]]
+    ) -> Mapping[tuple[str, bytes], HeldEntries]:
+        """The contents of touchpoints under identifiers, by account and identifier. Raises Unavailable, Refused."""
+        found: defaultdict[tuple[str, bytes], dict[int, bytes]] = defaultdict(dict)
+        for (account_id, bucket, identifier), entries in (await self._lists("t", asked)).items():
+            found[account_id, identifier][bucket] = entries
+        return {name: _entries_of(buckets) for name, buckets in found.items()}
+
+    async def note_watermarks(self, ingest_ms: Mapping[Partition, int]) -> None:
+        """Note until when each partition's records are stored, ms. Raises Unavailable, Refused."""
+        if ingest_ms:
+            values: dict[Any, Any] = {f"{item.topic_id}/{item.number}": ms for item, ms in ingest_ms.items()}
+            await self._redis.ask(self._redis.client.hset(f"{self._prefixes[0]}w", mapping=values))
+
+    async def watermark(self, partitions: Collection[Partition]) -> int | None:
+        """Until when the records of all partitions are stored, ms; None where one is not known of."""
+        fields = [f"{item.topic_id}/{item.number}" for item in partitions]
+        found = await self._redis.ask(self._redis.client.hmget(f"{self._prefixes[0]}w", fields))
+        return None if None in found else min(map(int, found))
 
     async def wipe(self) -> int:
         """Forget everything, the role's fences first. Returns how many keys there were. Raises Unavailable, Refused."""
         redis, count = self._redis, 0
         for prefix in self._prefixes:
-            await redis.ask(redis.client.delete(f"{prefix}f:{ROLE}", f"{prefix}f:{REBUILD}"))
+            await redis.ask(
+                redis.client.delete(f"{prefix}f:{ROLE}", f"{prefix}f:{REBUILD}", f"{prefix}d", f"{prefix}w")
+            )
             cursor = -1
             while cursor:
                 cursor, keys = await redis.ask(
-                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tgck]:*", KEYS_A_SCAN)
+                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tgeck]:*", KEYS_A_SCAN)
                 )
                 count += await redis.ask(redis.client.unlink(*keys)) if keys else 0
         return count
@@ -102,19 +161,44 @@ class AttributionStore:
         """Close the connections."""
         await self._redis.close()
 
-    async def _run(self, span: Span, is_end: bool, kinds: Sequence[_Scripts]) -> Held:
+    async def _run(
+        self,
+        span: Span,
+        entries: Mapping[str, Sequence[Entries]],
+        conversions: Sequence[ConversionFact],
+        *,
+        is_end: bool,
+    ) -> Held:
         answers = []
         for prefix in self._prefixes:  # every shard, for each keeps a fence
-            calls = [
-                (name, part)
-                for name, facts, to_parts in kinds
-                for part in to_parts([fact for fact in facts if self._prefix(fact.account_id) == prefix])
-            ] or [("touchpoints", (MAX_LINKS, ()))]
+            here = {letter: [fact for fact in facts if self._is_at(prefix, fact)] for letter, facts in entries.items()}
+            calls: list[tuple[str, tuple[Any, ...]]] = [("touchpoints", part) for part in _entries_parts(here)]
+            stored = [fact for fact in conversions if self._is_at(prefix, fact)]
+            calls += [("conversions", part) for part in _conversion_parts(stored)]
+            calls = calls or [("touchpoints", ((),))]
             for number, (name, part) in enumerate(calls, 1):
                 is_last = is_end and number == len(calls)
                 payload = (MAX_ENTRIES, *part)
                 answers.append(await self.fences.run(self._scripts[name], prefix, span, payload, is_end=is_last))
         return _held(answers)
+
+    async def _lists(
+        self, letter: str, asked: Mapping[tuple[str, int], Collection[bytes]]
+    ) -> Mapping[tuple[str, int, bytes], bytes]:
+        """What is held in buckets under fields, where anything is."""
+        found: dict[tuple[str, int, bytes], bytes] = {}
+        for prefix in self._prefixes:
+            here = {where: list(fields) for where, fields in asked.items() if self._prefix(where[0]) == prefix}
+            pipeline = self._redis.client.pipeline(transaction=False)
+            for (account_id, bucket), fields in here.items():
+                pipeline.hmget(f"{prefix}{letter}:{_tenant(account_id)}:{bucket}", fields)
+            answers = await self._redis.ask(pipeline.execute()) if here else []
+            for (where, fields), lists in zip(here.items(), answers, strict=True):
+                found |= {(*where, field): entries for field, entries in zip(fields, lists, strict=True) if entries}
+        return found
+
+    def _is_at(self, prefix: str, fact: Entries | ConversionFact) -> bool:
+        return self._prefix(fact.account_id) == prefix
 
     def _prefix(self, account_id: str) -> str:
         """All keys of a tenant carry the hash tag of its shard, so that a script finds them on one server."""
@@ -131,31 +215,29 @@ def _tenant(account_id: str) -> str:
     return f"{len(account_id)}:{account_id}"
 
 
-def _entries_scripts(letter: str, facts: Sequence[Entries]) -> _Scripts:
-    return "touchpoints", facts, partial(_entries_parts, letter)
+def _member(name: Identifier) -> str:
+    """Of the conversions that are to be settled."""
+    account_id, conversion_id = name
+    return f"{_tenant(account_id)}:{conversion_id}"
 
 
-def _conversions_scripts(facts: Sequence[ConversionFact]) -> _Scripts:
-    return "conversions", facts, _conversion_parts
-
-
-def _entries_parts(letter: str, facts: Iterable[Entries]) -> Iterator[tuple[int, list[Any]]]:
-    """Arguments of scripts of bounded length. `letter` stands in the keys."""
+def _entries_parts(entries: Mapping[str, Sequence[Entries]]) -> Iterator[tuple[list[Any]]]:
+    """Arguments of scripts of bounded length, from entries by the letter in their keys."""
     part: list[Any] = []
     room = ENTRIES_A_SCRIPT
-    for fact in facts:
+    for letter, fact in ((letter, fact) for letter, facts in entries.items() for fact in facts):
         start = 0
         while start < len(fact.identifiers):
             stop = start + room
             identifiers, contents = fact.identifiers[start:stop], fact.contents[start:stop]
-            where = letter, _tenant(fact.account_id), fact.bucket, fact.expires_at_s
-            part.append((*where, fact.conversion_buckets, identifiers, contents))
+            where = _tenant(fact.account_id), fact.bucket, fact.expires_at_s
+            part.append((letter, *LIMITS[letter], *where, fact.conversion_buckets, identifiers, contents))
             start, room = stop, room - len(identifiers)
             if room == 0:
-                yield MAX_LINKS, part
+                yield (part,)
                 part, room = [], ENTRIES_A_SCRIPT
     if part:
-        yield MAX_LINKS, part
+        yield (part,)
 
 
 def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[Any], list[Any]]]:
@@ -167,7 +249,7 @@ def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[An
             tenant = _tenant(fact.account_id)
             buckets = fact.touchpoint_buckets, fact.link_buckets
             content = packed((fact.identifiers, *buckets, fact.bucket, fact.bucket_expires_at_s, fact.content))
-            stored.append((tenant, fact.id, content, fact.expires_at_s))
+            stored.append((tenant, fact.id, content, fact.expires_at_s, fact.due_ms or False))
             expiries, identifiers, ids = groups.setdefault((tenant, fact.bucket), ([], [], []))
             expiries.append(fact.bucket_expires_at_s)
             identifiers += fact.identifiers
@@ -182,12 +264,14 @@ def _held(answers: Sequence[Any]) -> Held:
     links: dict[tuple[bytes, bytes, int], bytes] = {}
     for found, *others in answers:
         for tenant, conversion_id, contents, reached, cut in zip(*_columns(found, 5), strict=True):
+            facts = [msgpack.unpackb(content, raw=True) for content in contents]
             conversions[tenant, conversion_id] = HeldConversion(
                 _account_id(tenant),
                 conversion_id.decode(),
-                list(map(_content, contents)),
+                [_content(fact) for fact in facts if not isinstance(fact, int)],
                 [identifier.decode() for identifier in reached],
                 cut,
+                sum(isinstance(fact, int) for fact in facts),
             )
         for lists, flat in zip((touchpoints, links), others, strict=True):
             for tenant, identifier, bucket, entries in zip(*_columns(flat, 4), strict=True):
@@ -211,8 +295,8 @@ def _account_id(tenant: bytes) -> str:
     return tenant.partition(b":")[2].decode()
 
 
-def _content(stored: bytes) -> HeldContent:
-    identifiers, *_, content = msgpack.unpackb(stored, raw=True)
+def _content(fact: Sequence[Any]) -> HeldContent:
+    identifiers, *_, content = fact
     return HeldContent([identifier.decode() for identifier in identifiers], content)
 
 

@@ -1,14 +1,13 @@
--- ARGV[2]  {limit of entries, limit of links, {{letter of the key, tenant, bucket, expires at (s),
+-- ARGV[2]  {limit of conversions, {{letter of the key, limit of entries, shortest entry, tenant, bucket, expires at (s),
 --           buckets of conversions, identifiers, contents}, ...}}
-local limit, limit_of_links, groups = unpack(cmsgpack.unpack(ARGV[2]))
+local limit, groups = unpack(cmsgpack.unpack(ARGV[2]))
 for _, group in ipairs(groups) do
-    local letter, tenant, bucket, expires_at, _, identifiers, contents = unpack(group)
-    local most = letter == 'g' and limit_of_links or limit
-    add_entries(prefix .. letter .. ':' .. tenant .. ':' .. bucket, expires_at, most, identifiers, contents)
+    local letter, most, shortest, tenant, bucket, expires_at, _, identifiers, contents = unpack(group)
+    add_entries(prefix .. letter .. ':' .. tenant .. ':' .. bucket, expires_at, most, shortest, identifiers, contents)
 end
 move_fence()
 for _, group in ipairs(groups) do
-    local _, tenant, _, _, buckets, identifiers = unpack(group)
+    local _, _, _, tenant, _, _, buckets, identifiers = unpack(group)
     for _, bucket in ipairs(buckets) do
         local key = prefix .. 'c:' .. tenant .. ':' .. bucket
         if call('EXISTS', key) == 1 then

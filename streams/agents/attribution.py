@@ -36,6 +36,7 @@ from streams.metrics import RoleMetrics
 from streams.offsets import Offsets, require_commits_of
 from streams.patience import Patience
 from streams.settings import Settings
+from streams.settling import NO_MODELS, Models, Settling
 from streams.starting_points import LOST, start_of_facts
 from streams.transport.chunk import Abandoned, Chunk
 
@@ -44,6 +45,9 @@ __all__ = ["ROLE", "Attribution", "create_attribution_app"]
 OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
 TOPIC_CHECK_S = 10.0
+SETTLE_INTERVAL_S = 2.0
+#: A record that Kafka took so long ago is seen by who has read to the end of its partition, ms.
+APPENDED_MS = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +68,7 @@ class Attribution:
     Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3, 4, 8, 12.
     """
 
-    def __init__(self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, metrics: RoleMetrics, models: Models, rewind: Callable[[], None]) -> None:
         """`rewind` begins all partitions anew, where `starting_points` says."""
         self._settings = settings
         self._metrics = metrics
@@ -84,6 +88,9 @@ class Attribution:
         self._inputs = Inputs(settings, schemas, self._store)
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
+        self._settling = Settling(settings, self._store, self._held_decoder, models, self._publish_settled)
+        #: Of partitions of clicks: ingest time of the last record that is stored, ms.
+        self._stored_until: dict[Partition, int] = {}
 
     @property
     def topics(self) -> Sequence[Topic]:
@@ -109,6 +116,10 @@ class Attribution:
             if start is LOST:
                 raise StateLost(ROLE)
             starts[tp] = start
+        # Until what comes now is stored, nothing is settled.
+        self._stored_until = {}
+        clicks = {partition: 0 for partition in self._click_partitions() if partition in partitions.values()}
+        await self._patience.wait_for("fences", lambda: self._store.note_watermarks(clicks))
         new = {partitions[tp]: start for tp, start in starts.items() if found[partitions[tp]] is None}
         await self._patience.wait_for("fences", lambda: fences.begin(new))
         return starts
@@ -137,6 +148,9 @@ class Attribution:
         if not parts:
             span = self._inputs.span(chunk)
             await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
+        if topic == CLICKS:
+            self._stored_until[self._inputs.span(chunk).partition] = chunk.records[-1].timestamp
+        pending = await self._left_for_later(chunk, pending, arrived=topic == CONVERSIONS)
         outputs = [(LINKS, batch) for batch in links]
         attributed = await self._attribute(chunk, pending)
         if attributed is not None:
@@ -207,6 +221,47 @@ class Attribution:
             found += changed_conversions(held._replace(conversions=others), {}, links, self._retention)
         return found
 
+    async def _left_for_later(self, chunk: Chunk, pending: Sequence[Pending], *, arrived: bool) -> list[Pending]:
+        """What is to be emitted now. What evidence matches, is settled once more first; what an identifier matches,
+        never.
+        """
+        later = [item.name for item in pending if self._settling.is_matched_later(item)]
+        over = [item.name for item in pending if arrived and item.layer != "none"]
+        if later or over:
+            await self._in_state(chunk, lambda: self._store.settled([*later, *over], dict.fromkeys(later, 0)))
+        return [item for item in pending if item.name not in set(later)]
+
+    async def settle(self, is_idle: Mapping[TP, bool]) -> None:
+        """Match by evidence what is due. `is_idle`: of this worker's partitions, whether all of their log is stored."""
+        now_ms = int(time.time() * 1000) - APPENDED_MS
+        stored_until = {}
+        for tp, is_at_end in is_idle.items():
+            partition = Partition(self.topic_ids[tp.topic], tp.partition)
+            if self._inputs.topics[tp.topic].contract == CLICKS:
+                stored_until[partition] = max(self._stored_until.get(partition, 0), now_ms if is_at_end else 0)
+
+        async def settle() -> None:
+            await self._store.note_watermarks(stored_until)
+            await self._settling.run(self._click_partitions())
+
+        await self._patience.wait_for("settle", settle)
+
+    def _click_partitions(self) -> list[Partition]:
+        names = topics(self._settings.namespace)
+        topic_id = self.topic_ids[names[CLICKS].name]
+        return [Partition(topic_id, number) for number in range(self._settings.kafka.partitions)]
+
+    async def _publish_settled(self, attributed: pa.RecordBatch) -> None:
+        async with self._emitting:
+            await asyncio.to_thread(self._publisher.publish_batch, OUTPUT, attributed)
+            await self._flushed()
+        self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
+
+    async def _flushed(self) -> None:
+        await self._patience.wait_for(
+            "flush", lambda: asyncio.to_thread(self._publisher.flush, DELIVERY_TIMEOUT_S), passing=(DeliveryPending,)
+        )
+
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
         """The attributed conversions of what is pending, None where nothing is."""
         if not pending:
@@ -241,11 +296,7 @@ class Attribution:
         async def emit() -> None:
             # A failed delivery repeats both; one that is still under way only the waiting.
             await asyncio.to_thread(publish)
-            await self._patience.wait_for(
-                "flush",
-                lambda: asyncio.to_thread(self._publisher.flush, DELIVERY_TIMEOUT_S),
-                passing=(DeliveryPending,),
-            )
+            await self._flushed()
 
         if not bad and not outputs:
             return
@@ -273,9 +324,9 @@ def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
 
 
-def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> App:
+def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models = NO_MODELS) -> App:
     """The role as a Faust app: an agent for each topic it reads."""
-    role = Attribution(settings, metrics, rewind=lambda: app.consumer.rewind())
+    role = Attribution(settings, metrics, models, rewind=lambda: app.consumer.rewind())
     app = create_app(ROLE, settings, role.starting_points, role.topic_ids)
     contracts = {topic.name: topic.contract for topic in role.topics}
 
@@ -298,5 +349,12 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> App:
         metrics.commit_age.clear()
         for (topic, partition), age_s in app.consumer.commit_ages().items():
             metrics.commit_age.labels(contracts[topic], str(partition)).set(age_s)
+
+    if settings.matching.settle_after_s:
+
+        @app.timer(SETTLE_INTERVAL_S)
+        async def settle() -> None:
+            lags, ages = app.consumer.lags(), app.consumer.commit_ages()
+            await role.settle({tp: lag == 0 and ages.get(tp) == 0 for tp, lag in lags.items()})
 
     return app

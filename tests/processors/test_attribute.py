@@ -165,15 +165,14 @@ def test_last_non_direct_passes_over_the_channels_that_count_as_direct(
 
 
 def _touch(visitor_id: str | None, click_id: str) -> Touchpoint:
-    return Touchpoint(click_id, visitor_id, None, None, None, 0, 0, AT, "click", *[None] * 7, b"")
+    return Touchpoint(click_id, visitor_id, None, None, None, 0, 0, AT, "click", *[None] * 7, False, b"")
 
 
 def test_clicks_without_a_channel_are_direct_where_the_settings_say_so() -> None:
     touchpoints = [_touch("v1", "k1")._replace(channel="search"), _touch("v1", "k2")]
     body = message("conversions", conversion())
-    pending = [
-        Pending(ConversionContent(0, 0, AT, None, None, ["vv1"], body), touchpoints, "visitor_id", LOOKBACK_S, 3, 0)
-    ]
+    content = ConversionContent(0, 0, AT, None, None, ["vv1"], body)
+    pending = [Pending(("acme", "c1"), content, touchpoints, "visitor_id", LOOKBACK_S, 3, 0, 0)]
     rules = CreditRules(half_life_s=10, direct_channels=frozenset({""}))
     [row] = assemble(decode("conversions", [body]), pending, Origin("t", "id", 0), rules).to_pylist()
     assert credits_by_model(row)["last_non_direct"] == [1, 0]

@@ -21,6 +21,7 @@ from deploy.local.processes import free_ports
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
 from processors.attribution.facts import STORED_TYPES, Retention, click_facts
+from processors.attribution.identifiers import click_name
 from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries
 from schemas.spans import Partition, Span
 from sinks.errors import Refused, Unavailable
@@ -335,11 +336,13 @@ def test_a_large_bucket_is_stored_and_read(url: str, namespace: str) -> None:
     fields = [{**CLICK, "visitor_id": f"v{n}", "click_id": f"k{n}", "event_time": SOON * 1000} for n in range(count)]
     batch = decode("clicks", [message("clicks", item) for item in fields])
     facts = click_facts(batch, np.full(count, SOON * 1000, np.int64), Retention(100, 50))
-    bought = conversion("c1", "vv3", "kk2999", bucket=facts[0].bucket)._replace(touchpoint_buckets=[facts[0].bucket])
+    bought = conversion("c1", "vv3", click_name("k2999"), bucket=facts[0].bucket)._replace(
+        touchpoint_buckets=[facts[0].bucket]
+    )
     _, held = use(url, namespace, ("touchpoints", facts), ("conversions", [bought]))
     # The click that it remembers is the other visitor's.
     assert {key: len(item.contents) for key, item in held.touchpoints.items()} == {
-        ("acme", name): 1 for name in ("vv3", "kk2999", "vv2999")
+        ("acme", name): 1 for name in ("vv3", click_name("k2999"), "vv2999")
     }
 
 
