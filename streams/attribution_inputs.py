@@ -30,6 +30,9 @@ DECODED = (CLICKS, CONVERSIONS, LINKS)
 RETRIES = f"{ROLE}.retry"
 SOURCES = (*DECODED, RETRIES)
 
+#: Of a click; the others are read from its touchpoint.
+HELD_IDENTIFIERS = ("visitor_id", "click_id")
+
 Int64s = npt.NDArray[np.int64]
 
 
@@ -144,7 +147,7 @@ class Inputs:
         """Touchpoints and traces of clicks."""
         if self._settle_after_s is None:
             return click_facts(clicks, ingest_ms, self._retention, self._match_on), []
-        evidence = evidence_of(clicks, "landing_url")
+        evidence = evidence_of(clicks, "landing_url", HELD_IDENTIFIERS)
         touchpoints = click_facts(clicks, ingest_ms, self._retention, self._match_on, evidence)
         return touchpoints, trace_facts(clicks, evidence, ingest_ms, self._retention)
 

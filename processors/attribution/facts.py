@@ -237,7 +237,7 @@ def click_facts(
     """
     event_ms = clicks.column("event_time").cast(pa.int64()).to_numpy()
     contents = _stored(clicks, ingest_ms, evidence)
-    values = identifiers_of(clicks, match_on)
+    values = identifiers_of(clicks, match_on, clicks=None if evidence is None else evidence.click_id)
     facts = []
     for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
         identifiers: list[str] = []

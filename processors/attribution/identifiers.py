@@ -6,7 +6,7 @@ from hashlib import blake2b
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.matching.evidence import hash_text
+from processors.matching.evidence import Hashes, hash_text
 
 __all__ = [
     "HASH_DIGITS",
@@ -45,15 +45,21 @@ def remembered_fbclids(conversions: pa.RecordBatch) -> list[str | None]:
 
 
 def identifiers_of(
-    records: pa.RecordBatch, fields: Iterable[str], fbclids: Sequence[str | None] | None = None
+    records: pa.RecordBatch,
+    fields: Iterable[str],
+    fbclids: Sequence[str | None] | None = None,
+    clicks: Hashes | None = None,
 ) -> list[list[str | None]]:
-    """For each field one identifier a row, None where the record does not have it; no list where none has."""
+    """For each field one identifier a row, None where the record does not have it; no list where none has.
+
+    `fbclids` stand for the field's, `clicks` for the hashes of the click ids, where they are known already.
+    """
     found = []
     for name in fields:
         column = records.column(name)
         kind = IDENTIFIERS.get(name) or SHARED[name]
         if name == "click_id":
-            found.append([click_name(value) if value else None for value in column.to_pylist()])
+            found.append(_click_names(column) if clicks is None else _names_of_hashes(clicks))
             continue
         if name == "fbclid":
             values = fbclids if fbclids is not None else column.to_pylist()
@@ -75,6 +81,15 @@ def click_name(click_id: str) -> str:
 def name_of_hash(click: int) -> str:
     """The identifier of a click, by the hash of its id."""
     return f"{IDENTIFIERS['click_id']}{click:016x}"
+
+
+def _click_names(click_ids: pa.Array) -> list[str | None]:
+    return [click_name(value) if value else None for value in click_ids.to_pylist()]
+
+
+def _names_of_hashes(clicks: Hashes) -> list[str | None]:
+    digits, kind = clicks.astype(">u8").tobytes().hex(), IDENTIFIERS["click_id"]
+    return [kind + digits[16 * row : 16 * row + 16] if click else None for row, click in enumerate(clicks.tolist())]
 
 
 def _digest(fbclid: str) -> str:

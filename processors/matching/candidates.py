@@ -16,9 +16,24 @@ import numpy.typing as npt
 
 from processors.matching.evidence import MISSING, Evidence, Hashes, combine, hash_text
 
-__all__ = ["LOOKUPS", "ClickIndex", "Counts", "Lists", "Lookup", "Pairs", "evidence_keys", "nearest"]
+__all__ = [
+    "COUNTLESS",
+    "LOOKUPS",
+    "MOST_CLICKS",
+    "ClickIndex",
+    "Counts",
+    "Lists",
+    "Lookup",
+    "Pairs",
+    "evidence_keys",
+    "nearest",
+]
 
 Ints = npt.NDArray[np.int64]
+
+#: More clicks in the window than this are not counted, nor is anything read: so a store may forget the key's clicks.
+MOST_CLICKS = 500
+COUNTLESS = 10_000
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -31,16 +46,16 @@ MAX_CANDIDATES = 20
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A kind of list: the columns its key is made of, how many of its newest clicks are read, who is too common.
+    """A kind of list: the columns its key is made of, how many of its newest clicks are read.
 
     capped: nothing is read where more devices share the key than the module's limits allow.
-    most: nothing is read where more clicks of the window than this have the key; 0 for no limit.
+    most: nor where more clicks of the window have it.
     """
 
     columns: tuple[str, ...]
     depth: int
     capped: bool = False
-    most: int = 0
+    most: int = MOST_CLICKS
 
 
 #: The strongest evidence first.
@@ -48,7 +63,7 @@ LOOKUPS: Mapping[str, Lookup] = {
     "ip_device": Lookup(("ip", "device"), 8),
     "ip": Lookup(("ip",), 20, capped=True),
     "block_device": Lookup(("block", "device"), 8),
-    "device": Lookup(("device",), 10, most=1_000),
+    "device": Lookup(("device",), 10),
     "block": Lookup(("block",), 10, capped=True),
 }
 
@@ -61,7 +76,10 @@ class Pairs(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many clicks of the last 30 days share a conversion's value of each kind. Shape (conversions,)."""
+    """How many clicks of the last 30 days share a conversion's value of each kind. Shape (conversions,).
+
+    COUNTLESS where there are more than MOST_CLICKS; of a fingerprint where there are so many of its device.
+    """
 
     ip: Ints
     block: Ints
@@ -95,7 +113,10 @@ class ClickIndex:
 
     def counts(self, conversions: Evidence) -> Counts:
         """How common the values of each conversion are."""
-        return Counts(**{name: self._lists[name].sizes(conversions) for name in Counts._fields})
+        found = {name: self._lists[name].sizes(conversions) for name in Counts._fields}
+        found = {name: np.where(sizes > MOST_CLICKS, COUNTLESS, sizes) for name, sizes in found.items()}
+        found["fingerprint"] = np.where(found["device"] == COUNTLESS, COUNTLESS, found["fingerprint"])
+        return Counts(**found)
 
     def _pairs(self, conversions: Evidence, before: bool) -> Pairs:
         found = [self._lists[name].read(conversions, lookup, before) for name, lookup in LOOKUPS.items()]
@@ -130,19 +151,22 @@ class Lists:
         order = np.lexsort((clicks.click_id[rows], clicks.event_ms[rows], keys[rows]))
         self._rows = rows[order]
         self._keys, codes = np.unique(keys[self._rows], return_inverse=True)
-        self._begin_ms = int(clicks.event_ms.min(initial=0)) - WINDOW_MS
+        first_ms = int(clicks.event_ms.min()) if len(clicks.event_ms) else 0
+        self._full_ms = first_ms + WINDOW_MS
+        self._begin_ms = first_ms - WINDOW_MS
         times = clicks.event_ms[self._rows] - self._begin_ms
         self._width = int(times.max(initial=0)) + 4 * WINDOW_MS
         self._places = codes * self._width + times
         visitors = np.where(clicks.visitor == MISSING, clicks.click_id, clicks.visitor)[self._rows]
         days = np.unique(codes * self._width + times // DAY_MS, return_inverse=True)[1]
-        self._clicks = np.append(np.bincount(codes), 0)
         self._devices = np.append(np.bincount(codes, _is_first(codes, visitors)), 0)
         self._crowded = np.bincount(days, _is_first(days, visitors))[days] > DEVICES_AN_ADDRESS_DAY
 
     def sizes(self, conversions: Evidence) -> Ints:
-        """How many clicks have each conversion's key."""
-        return self._clicks[self._codes(conversions)]
+        """How many clicks of the 30 days before each conversion have its key; of the first 30 days for earlier ones."""
+        later = conversions._replace(event_ms=np.maximum(conversions.event_ms, self._full_ms))
+        low, high = self.spans(later, before=True)
+        return high - low
 
     def _codes(self, conversions: Evidence) -> Ints:
         """The number of each conversion's list; the last, which is empty, where there is none."""
@@ -162,8 +186,7 @@ class Lists:
         low, high = self.spans(conversions, before)
         count = np.minimum(high - low, lookup.depth)
         codes = self._codes(conversions)
-        if lookup.most:
-            count[self._clicks[codes] > lookup.most] = 0
+        count[self.sizes(conversions) > lookup.most] = 0
         if lookup.capped:
             count[self._devices[codes] > DEVICES_AN_ADDRESS] = 0
         start = high - count if before else low

@@ -6,7 +6,7 @@ so that what is looked up in memory today can be looked up in a store by the sam
 
 import hashlib
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -22,6 +22,9 @@ Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
 
 MISSING = np.uint64(0)
+IDENTIFIERS = frozenset(
+    ("visitor_id", "click_id", "fbclid", "email_sha256", "phone_sha256", "external_id_sha256"),
+)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 #: What tells one operating system, and one browser, from another; the first that is found counts.
@@ -66,12 +69,13 @@ class Evidence(NamedTuple):
         return Evidence(**{name: column[chosen] for name, column in self._asdict().items()})
 
 
-def evidence_of(events: pa.Table | pa.RecordBatch, page: str) -> Evidence:
+def evidence_of(events: pa.Table | pa.RecordBatch, page: str, identifiers: Collection[str] = IDENTIFIERS) -> Evidence:
     """The evidence in clicks or conversions, which have the contract's columns or some of them and one account_id.
 
-    `page` is the column with the address of the page it happened on: `landing_url`, `event_source_url`.
+    `page` is the column with the address of the page it happened on: `landing_url`, `event_source_url`. Columns of
+    IDENTIFIERS that are not among `identifiers` are taken for empty.
     """
-    text = _Texts(events)
+    text = _Texts(events, IDENTIFIERS - set(identifiers))
     agents, stems = text.of("user_agent"), text.of("user_agent", _stem)
     language, time_zone = text.of("language"), text.of("time_zone")
     screen = text.screen()
@@ -130,8 +134,9 @@ def _known(given: Hashes, hashes: Hashes) -> Hashes:
 class _Texts:
     """The text columns of some events, each distinct value looked at once."""
 
-    def __init__(self, events: pa.Table | pa.RecordBatch) -> None:
+    def __init__(self, events: pa.Table | pa.RecordBatch, unread: Collection[str]) -> None:
         self._events = events
+        self._unread = unread
         self._encoded: dict[str, pa.DictionaryArray] = {}
 
     def of(self, name: str, reading: "Callable[[pa.Array], pa.Array] | None" = None) -> Hashes:
@@ -157,7 +162,7 @@ class _Texts:
         return np.ascontiguousarray(column.to_numpy())
 
     def _column(self, name: str) -> pa.DictionaryArray | None:
-        if name not in self._events.schema.names:
+        if name not in self._events.schema.names or name in self._unread:
             return None
         if name not in self._encoded:
             column = self._events.column(name)

@@ -25,7 +25,9 @@ def climb(conversions: Evidence, clicks: Evidence) -> tuple[Ints, Floats]:
     click = np.full(len(conversions.event_ms), -1)
     confidence = np.zeros(len(click))
     for columns, days, claimed in reversed(RUNGS):
-        rows, found = Lists(clicks, columns).read(conversions, Lookup(columns, 1), before=True)
+        rows, found = Lists(clicks, columns).read(
+            conversions, Lookup(columns, 1, most=len(clicks.event_ms)), before=True
+        )
         recent = conversions.event_ms[rows] - clicks.event_ms[found] <= days * DAY_MS
         click[rows[recent]], confidence[rows[recent]] = found[recent], claimed
     return click, confidence

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Calibration:
         return np.where(inside, 1 / (1 + np.exp(-self.slope * logits - self.offset)), confidence)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MatchModel:
     """Everything that scoring needs besides the records.
 
@@ -102,7 +103,7 @@ class MatchModel:
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape} where the model has {shape}")
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Names the content: models of one version give the same results."""
         return f"match-{FORMAT}-{hashlib.sha256(self.to_json().encode()).hexdigest()[:12]}"

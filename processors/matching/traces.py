@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.matching.candidates import (
+    COUNTLESS,
     DAY_MS,
     DEVICES_AN_ADDRESS,
     DEVICES_AN_ADDRESS_DAY,
     LOOKUPS,
+    MOST_CLICKS,
     WINDOW_MS,
     Counts,
     Ints,
@@ -33,8 +35,6 @@ TRACE = np.dtype(
 )
 FRAMED = np.dtype([("length", ">u2"), ("trace", TRACE)])
 TRACE_BYTES = TRACE.itemsize
-#: How many clicks there are where there are too many to be kept.
-COUNTLESS = 10_000
 #: The traces of a list, end to end, each with its length in front (2 bytes); None where there are too many.
 Traces = bytes | None
 Flags = npt.NDArray[np.bool_]
@@ -128,6 +128,7 @@ class _Seen:
         conversion, traces = conversion[~again], traces[~again]
         order = np.lexsort((traces["click_id"], -traces["event_s"].astype(np.int64), conversion))
         self._conversion, self._traces = conversion[order], traces[order]
+        self._countless |= np.bincount(conversion, minlength=self._count) > MOST_CLICKS
 
     def sizes(self, fingerprint: Hashes | None = None) -> Ints:
         """How many clicks each conversion has in its list; of the same fingerprint where that is asked for."""
@@ -139,8 +140,6 @@ class _Seen:
     def read(self, lookup: Lookup) -> tuple[Ints, npt.NDArray[np.void]]:
         """Rows of conversions, and for each the trace of a click that is read for it: those nearest in time."""
         shut = self._countless.copy()
-        if lookup.most:
-            shut |= self.sizes() > lookup.most
         chosen = np.ones(len(self._conversion), np.bool_)
         if lookup.capped:
             shut |= _devices(self._conversion, self._traces, self._count) > DEVICES_AN_ADDRESS

@@ -14,6 +14,7 @@
 -- A tenant is written with its length in front, so that no two keys are the same.
 local MANY = '\0\0' -- stands for more entries than identify anybody; it is never taken back
 local SLICE = 2000 -- of the arguments that fit Lua's stack
+local LONG_LIST = 16384 -- bytes: a shorter one is searched faster than it is taken apart
 local SHORTEST_ID = 3 -- of a conversion in a list, with its length
 local LINK_HEAD = 9
 local MOST_STEPS = 8 -- from a conversion's own identifiers, link by link
@@ -51,60 +52,58 @@ local function holds(list, entry)
 end
 
 local function count_of(list)
-    local count = 0
-    for _ in entries(list) do
+    local position, count = 1, 0
+    while position < #list do
+        position = position + 2 + struct.unpack('>I2', list, position)
         count = count + 1
     end
     return count
 end
 
-local function with_entry(list, entry, limit, shortest)
-    if list == MANY then
-        return list
+local function set_of(list)
+    local known = {}
+    for entry in entries(list) do
+        known[entry] = true
     end
-    local bytes = framed(entry)
-    -- Nothing is searched for but where the bytes are there at all.
-    if string.find(list, bytes, 1, true) and holds(list, entry) then
-        return list
-    end
-    if #list >= limit * shortest and count_of(list) >= limit then
-        return MANY
-    end
-    return list .. bytes
+    return known
 end
 
-local function with_entries(list, new, limit)
-    -- The list is gone through and copied once, however many there are.
+local function with_entries(list, new, limit, shortest)
+    -- The list is copied once, however many there are, and a long one is gone through once.
     if list == MANY then
         return list
     end
-    local known, count, parts = {}, 0, {list}
-    for entry in entries(list) do
-        known[entry], count = true, count + 1
+    local known, is_long, parts = {}, #list > LONG_LIST, {list}
+    if is_long then
+        known = set_of(list)
     end
     for _, entry in ipairs(new) do
         if not known[entry] then
-            if count >= limit then
-                return MANY
+            known[entry] = true
+            local bytes = framed(entry)
+            -- Nothing is searched for but where the bytes are there at all.
+            if is_long or not (string.find(list, bytes, 1, true) and holds(list, entry)) then
+                parts[#parts + 1] = bytes
             end
-            known[entry], count = true, count + 1
-            parts[#parts + 1] = framed(entry)
         end
+    end
+    local added = #parts - 1
+    if added > 0 and #list / shortest + added > limit and count_of(list) + added > limit then
+        return MANY
     end
     return table.concat(parts)
 end
 
 local function add_entries(key, expires_at, limit, shortest, identifiers, contents)
     -- A list with more than `limit` entries is MANY; none takes fewer than `shortest` bytes, its length included.
-    local first, more, distinct = {}, {}, {}
+    local new, distinct = {}, {}
     for i, identifier in ipairs(identifiers) do
-        if not first[identifier] then
-            first[identifier] = contents[i]
-            distinct[#distinct + 1] = identifier
-        elseif more[identifier] then
-            table.insert(more[identifier], contents[i])
+        local of_identifier = new[identifier]
+        if of_identifier then
+            of_identifier[#of_identifier + 1] = contents[i]
         else
-            more[identifier] = {first[identifier], contents[i]}
+            new[identifier] = {contents[i]}
+            distinct[#distinct + 1] = identifier
         end
     end
     local arguments, count = {}, 0
@@ -112,12 +111,8 @@ local function add_entries(key, expires_at, limit, shortest, identifiers, conten
         local stop = math.min(start + SLICE - 1, #distinct)
         local lists = call('HMGET', key, unpack(distinct, start, stop))
         for i = start, stop do
-            local identifier, before, after = distinct[i], lists[i - start + 1] or '', nil
-            if more[identifier] then
-                after = with_entries(before, more[identifier], limit)
-            else
-                after = with_entry(before, first[identifier], limit, shortest)
-            end
+            local identifier, before = distinct[i], lists[i - start + 1] or ''
+            local after = with_entries(before, new[identifier], limit, shortest)
             if after ~= before then
                 arguments[count + 1], arguments[count + 2] = identifier, after
                 count = count + 2
