@@ -171,6 +171,9 @@ class MatchingSettings(_Section):
     )
     reporting_confidence: float = Field(0.5, ge=0, le=1, description="How sure the ad has to be to get credit.")
     optimisation_confidence: float = Field(0.9, ge=0, le=1, description="The same for decisions to go by it.")
+    evaluated_share: float = Field(
+        0.05, ge=0, le=1, description="Of the conversions that an identifier matches: matched once more without it."
+    )
     least_margin: float = Field(0.0, ge=0, le=1, description="Of the likeliest person over the next, for either.")
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from processors.attribution.facts import Retention, Touchpoint, choose_touchpoints, read_touchpoints
 from processors.attribution.identifiers import HASH_DIGITS, name_of_hash, remembered_fbclids
-from processors.matching.candidates import WINDOW_MS, Pairs
+from processors.matching.candidates import WINDOW_MS, Counts, Pairs
 from processors.matching.deterministic import IdentifierMatches
 from processors.matching.evidence import Evidence, Hashes, evidence_of, hash_text
 from processors.matching.match import LAYERS, Matches, match_candidates
@@ -23,7 +23,7 @@ from processors.matching.persons import persons
 from processors.matching.surroundings import read_surroundings
 from processors.matching.traces import FoundClicks, Traces, find_clicks, keys_of
 
-__all__ = ["Candidate", "Match", "Question", "clicks_asked", "matches", "question_of"]
+__all__ = ["Candidate", "Gathered", "Match", "Question", "clicks_asked", "gather", "matches", "question_of"]
 
 Ints = npt.NDArray[np.int64]
 #: What is held under a key of a lookup, by bucket and key; b"\0\0" where there are too many.
@@ -44,10 +44,12 @@ class Match(NamedTuple):
 
     layer: fingerprint, ip, probabilistic, or none without candidates. person: that the likeliest person is the buyer;
     ad: that the ad of the credited click is the right one; none: that no candidate caused it. margin: over the next
-    person. candidates: the likeliest first. own: clicks of the likeliest person, oldest first, the credited among them.
+    person. credited: the likeliest click of the likeliest ad of that person, None without candidates.
+    candidates: the likeliest first. own: clicks of the likeliest person, oldest first, the credited among them.
     """
 
     layer: str
+    credited: Touchpoint | None
     person: float
     ad: float
     none: float
@@ -115,16 +117,29 @@ def clicks_asked(found: FoundClicks, retention: Retention) -> Mapping[int, Colle
     return asked
 
 
-def matches(question: Question, found: FoundClicks, contents: Sequence[bytes], model: MatchModel) -> list[Match]:
-    """The match of each conversion. `contents` are those held of the clicks that were found."""
+class Gathered(NamedTuple):
+    """The clicks that were found, as the store holds them; the pairs are rows of conversions and of these."""
+
+    held: Sequence[Touchpoint]
+    clicks: Evidence
+    pairs: Pairs
+    counts: Counts
+
+
+def gather(question: Question, found: FoundClicks, contents: Sequence[bytes]) -> Gathered:
+    """What there is to match with. `contents` are those held of the clicks that were found."""
     held = read_touchpoints(contents)
     clicks = _evidence_of_clicks(held)
-    pairs = _pairs(question, found, held, clicks)
-    ads = _numbers([touch.ad_id for touch in held])
-    count = len(question.evidence.event_ms)
+    return Gathered(held, clicks, _pairs(question, found, held, clicks), found.counts)
+
+
+def matches(conversions: Evidence, gathered: Gathered, model: MatchModel) -> list[Match]:
+    """The match of each conversion."""
+    ads = _numbers([touch.ad_id for touch in gathered.held])
+    count = len(conversions.event_ms)
     nobody = IdentifierMatches(np.full(count, -1), Pairs(np.empty(0, np.int64), np.empty(0, np.int64)))
-    result = match_candidates(question.evidence, clicks, ads, nobody, pairs, found.counts, model)
-    return _told(result, clicks, held)
+    result = match_candidates(conversions, gathered.clicks, ads, nobody, gathered.pairs, gathered.counts, model)
+    return _told(result, gathered.clicks, gathered.held)
 
 
 def _pairs(question: Question, found: FoundClicks, held: Sequence[Touchpoint], clicks: Evidence) -> Pairs:
@@ -154,6 +169,7 @@ def _told(result: Matches, clicks: Evidence, held: Sequence[Touchpoint]) -> list
         told.append(
             Match(
                 layer=LAYERS[layer],
+                credited=held[click] if click >= 0 else None,
                 person=float(result.person[row]),
                 ad=float(result.ad[row]),
                 none=float(result.none[row]),

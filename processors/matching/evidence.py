@@ -68,6 +68,11 @@ class Evidence(NamedTuple):
         """Some of the rows."""
         return Evidence(**{name: column[chosen] for name, column in self._asdict().items()})
 
+    def without(self, names: Collection[str]) -> "Evidence":
+        """As if nothing were known in some columns of hashes."""
+        columns = self._asdict()
+        return Evidence(**columns | {name: np.zeros_like(columns[name]) for name in names})
+
 
 def evidence_of(events: pa.Table | pa.RecordBatch, page: str, identifiers: Collection[str] = IDENTIFIERS) -> Evidence:
     """The evidence in clicks or conversions, which have the contract's columns or some of them and one account_id.

@@ -13,8 +13,18 @@ from sinks.clickhouse import coarsen
 __all__ = ["LOADED", "table_name", "to_rows"]
 
 #: Topics that are loaded, one table each.
-LOADED = ("clicks", "conversions", "crm-events", "ad-performance", "attributed-conversions", "identity-links")
+LOADED = (
+    "clicks",
+    "conversions",
+    "crm-events",
+    "ad-performance",
+    "attributed-conversions",
+    "identity-links",
+    "attribution-quality",
+)
 
+#: Whose rows are not what the topic's name says, which is the name of a view of them.
+OTHERWISE_NAMED = {"attribution-quality": "evaluated_conversions"}
 UTM = tuple(f"utm_{part}" for part in ("source", "medium", "campaign", "term", "content", "id"))
 #: Columns that stand for one a table must not hold: name in the table -> how it comes from the original.
 COARSE: Mapping[str, Mapping[str, Callable[[str], str]]] = {
@@ -34,7 +44,7 @@ def table_name(contract: str) -> str:
     >>> table_name("ad-performance")
     'ad_performance'
     """
-    return re.sub(r"\W", "_", contract)
+    return OTHERWISE_NAMED.get(contract) or re.sub(r"\W", "_", contract)
 
 
 def to_rows(

@@ -36,7 +36,7 @@ from streams.metrics import RoleMetrics
 from streams.offsets import Offsets, require_commits_of
 from streams.patience import Patience
 from streams.settings import Settings
-from streams.settling import NO_MODELS, Models, Settling
+from streams.settling import NO_MODELS, QUALITY, Models, Settling
 from streams.starting_points import LOST, start_of_facts
 from streams.transport.chunk import Abandoned, Chunk
 
@@ -226,7 +226,7 @@ class Attribution:
         never.
         """
         later = [item.name for item in pending if self._settling.is_matched_later(item)]
-        over = [item.name for item in pending if arrived and item.layer != "none"]
+        over = [item.name for item in pending if arrived and self._settling.is_over(item)]
         if later or over:
             await self._in_state(chunk, lambda: self._store.settled([*later, *over], dict.fromkeys(later, 0)))
         return [item for item in pending if item.name not in set(later)]
@@ -251,11 +251,13 @@ class Attribution:
         topic_id = self.topic_ids[names[CLICKS].name]
         return [Partition(topic_id, number) for number in range(self._settings.kafka.partitions)]
 
-    async def _publish_settled(self, attributed: pa.RecordBatch) -> None:
+    async def _publish_settled(self, contract: str, batch: pa.RecordBatch) -> None:
         async with self._emitting:
-            await asyncio.to_thread(self._publisher.publish_batch, OUTPUT, attributed)
+            await asyncio.to_thread(self._publisher.publish_batch, contract, batch)
             await self._flushed()
-        self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
+        self._metrics.sent.labels(contract).inc(batch.num_rows)
+        if contract == QUALITY:
+            self._metrics.observe_evaluated(batch.to_pylist())
 
     async def _flushed(self) -> None:
         await self._patience.wait_for(

@@ -44,6 +44,8 @@ class State:
         self._settings = settings
         self._retention: Retention = settings.retention()
         self._ends: Counter[str] = Counter()
+        #: Rows of attribution-quality so far.
+        self.evaluated: list[dict[str, Any]] = []
 
     async def begin(self) -> None:
         partitions = [Partition(name, 0) for name in ("clicks", "conversions")]
@@ -74,8 +76,9 @@ class State:
         """The attributed conversions that come of what is due by then."""
         emitted: list[dict[str, Any]] = []
 
-        async def publish(attributed: pa.RecordBatch) -> None:
-            emitted.extend(attributed.to_pylist())
+        async def publish(topic: str, batch: pa.RecordBatch) -> None:
+            rows = emitted if topic == "attributed-conversions" else self.evaluated
+            rows.extend(batch.to_pylist())
 
         await self.store.note_watermarks({CLICKS: until_ms})
         settling = Settling(self._settings, self.store, DECODERS["conversions"], OneModel(model), publish)

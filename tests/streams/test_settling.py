@@ -58,7 +58,8 @@ def in_memory(exam: Exam, model: MatchModel) -> Matches:
 def work(stack: LocalStack, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs something with a state of its own, in which nothing is ever too late."""
     attribution = settings.attribution.model_copy(update={"lateness_d": 120})
-    patient = settings.model_copy(update={"attribution": attribution})
+    matching = settings.matching.model_copy(update={"evaluated_share": 0.5})
+    patient = settings.model_copy(update={"attribution": attribution, "matching": matching})
     url = read_state(stack.directory).addresses()["redis"]
 
     def run(steps: Callable[[State], Awaitable[Any]], namespace: str = "") -> Any:
@@ -181,3 +182,31 @@ def test_clicks_that_arrive_after_the_first_settling_count_in_the_second(
     assert any(row["candidates"] for row in second.values())
     recent = {name for name, row in second.items() if row["candidates"]}
     assert all(second[name]["facts_held"] > first[name]["facts_held"] for name in recent)
+
+
+def test_conversions_with_identifiers_tell_how_good_matching_is(
+    work: Callable[..., Any], tables: Tables, model: MatchModel, in_memory: Matches
+) -> None:
+    async def steps(state: State) -> list[dict[str, Any]]:
+        await state.add_clicks(tables.clicks, times(tables.clicks))
+        await state.add_conversions(tables.conversions, times(tables.conversions))
+        await state.settle(model, at_the_end(tables))
+        await state.settle(model, at_the_end(tables))
+        return state.evaluated
+
+    rows = work(steps)
+    names = tables.conversions["conversion_id"].to_pylist()
+    identified = {name for name, one in zip(names, in_memory.by_identifier.tolist(), strict=True) if one}
+    for method in ("withheld", "knock_out"):
+        some = [row["conversion_id"] for row in rows if row["method"] == method]
+        assert len(some) == len(set(some)), "each once"
+        assert identified >= set(some)
+        assert 0.4 < len(some) / len(identified) < 0.6
+    claimed = [row for row in rows if row["confidence_ad"] >= 0.5]
+    withheld = [row for row in claimed if row["method"] == "withheld" and row["is_ad_right"] is not None]
+    assert len(withheld) > 30
+    assert np.mean([row["is_ad_right"] for row in withheld]) > 0.75
+    # Whose household never clicked is credited to nobody, but for what carriers and common devices suggest.
+    without = [row for row in rows if row["method"] == "knock_out"]
+    assert np.mean([row["confidence_ad"] >= 0.5 for row in without]) < 0.1
+    assert not any(row["is_reachable"] or row["is_person_right"] for row in without)
