@@ -2,9 +2,10 @@
 
 import asyncio
 import dataclasses
+import itertools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from processors.simulation.parameters import WORLDS
 from processors.simulation.tables import Tables, tables_of
 from processors.simulation.world import simulate
 from sinks.redis.attribution_store import AttributionStore
-from streams.settings import Settings
+from tests.conftest import isolate
 from tests.streams.market import State, newest, tables_later
 
 DAY_MS = 86_400_000
@@ -54,22 +55,26 @@ def in_memory(exam: Exam, model: MatchModel) -> Matches:
     return match(exam.conversions, exam.click_index, exam.ads, model)
 
 
-@pytest.fixture
-def work(stack: LocalStack, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+@pytest.fixture(scope="module")
+def work(stack: LocalStack) -> Callable[..., Any]:
     """Runs something with a state of its own, in which nothing is ever too late."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = isolate(stack, patch)
     attribution = settings.attribution.model_copy(update={"lateness_d": 120})
     matching = settings.matching.model_copy(update={"evaluated_share": 0.5})
     patient = settings.model_copy(update={"attribution": attribution, "matching": matching})
     url = read_state(stack.directory).addresses()["redis"]
+    numbers = itertools.count()
 
-    def run(steps: Callable[[State], Awaitable[Any]], namespace: str = "") -> Any:
+    def run(steps: Callable[[State], Awaitable[Any]]) -> Any:
         async def with_state() -> Any:
-            store = AttributionStore(url, namespace=settings.namespace + namespace)
+            store = AttributionStore(url, namespace=f"{settings.namespace}{next(numbers)}.")
             try:
                 state = State(store, patient)
                 await state.begin()
                 return await steps(state)
             finally:
+                await store.wipe()
                 await store.close()
 
         return asyncio.run(with_state())
@@ -85,20 +90,28 @@ def at_the_end(tables: Tables) -> int:
     return int(times(tables.conversions).max()) + 10 * DAY_MS
 
 
-def settled(work: Callable[..., Any], tables: Tables, model: MatchModel) -> Rows:
-    async def steps(state: State) -> Rows:
+class Settled(NamedTuple):
+    """What comes of all clicks and conversions in their order; `evaluated` are rows of attribution-quality."""
+
+    rows: Rows
+    evaluated: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def settled(work: Callable[..., Any], tables: Tables, model: MatchModel) -> Settled:
+    async def steps(state: State) -> Settled:
         await state.add_clicks(tables.clicks, times(tables.clicks))
         await state.add_conversions(tables.conversions, times(tables.conversions))
-        return newest(await state.settle(model, at_the_end(tables)))
+        rows = newest(await state.settle(model, at_the_end(tables)))
+        assert await state.settle(model, at_the_end(tables)) == []
+        return Settled(rows, state.evaluated)
 
-    found: Rows = work(steps)
+    found: Settled = work(steps)
     return found
 
 
-def test_what_is_settled_is_what_matching_in_memory_finds(
-    work: Callable[..., Any], tables: Tables, exam: Exam, model: MatchModel, in_memory: Matches
-) -> None:
-    rows = settled(work, tables, model)
+def test_what_is_settled_is_what_matching_in_memory_finds(settled: Settled, tables: Tables, in_memory: Matches) -> None:
+    rows = settled.rows
     names = list(
         zip(tables.conversions["account_id"].to_pylist(), tables.conversions["conversion_id"].to_pylist(), strict=True)
     )
@@ -121,8 +134,8 @@ def test_what_is_settled_is_what_matching_in_memory_finds(
     assert np.mean(credited) > 0.98
 
 
-def test_every_record_says_what_it_goes_by(work: Callable[..., Any], tables: Tables, model: MatchModel) -> None:
-    for row in settled(work, tables, model).values():
+def test_every_record_says_what_it_goes_by(settled: Settled, model: MatchModel) -> None:
+    for row in settled.rows.values():
         assert row["model_version"] == model.version
         shares = [one["probability"] for one in row["candidates"]]
         assert len(shares) <= 20
@@ -140,10 +153,10 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_shuffled_delayed_and_repeated_it_is_the_same(
-    work: Callable[..., Any], tables: Tables, model: MatchModel
+    work: Callable[..., Any], settled: Settled, tables: Tables, model: MatchModel
 ) -> None:
     rng = np.random.default_rng(1)
-    expected = settled(work, tables, model)
+    expected = settled.rows
     clicks = tables.clicks.num_rows
     order = rng.permutation(np.concatenate([np.arange(clicks), rng.choice(clicks, clicks // 10)]))
     # Ingest times stay: Kafka gave them, and a repeated record is the same record.
@@ -160,7 +173,7 @@ def test_shuffled_delayed_and_repeated_it_is_the_same(
             emitted += await state.settle(model, begin_ms + round(part * (at_the_end(tables) - begin_ms)))
         return newest(emitted)
 
-    found: Rows = work(steps, "shuffled.")
+    found: Rows = work(steps)
     assert {name: plain(row) for name, row in found.items()} == {name: plain(row) for name, row in expected.items()}
 
 
@@ -185,16 +198,9 @@ def test_clicks_that_arrive_after_the_first_settling_count_in_the_second(
 
 
 def test_conversions_with_identifiers_tell_how_good_matching_is(
-    work: Callable[..., Any], tables: Tables, model: MatchModel, in_memory: Matches
+    settled: Settled, tables: Tables, in_memory: Matches
 ) -> None:
-    async def steps(state: State) -> list[dict[str, Any]]:
-        await state.add_clicks(tables.clicks, times(tables.clicks))
-        await state.add_conversions(tables.conversions, times(tables.conversions))
-        await state.settle(model, at_the_end(tables))
-        await state.settle(model, at_the_end(tables))
-        return state.evaluated
-
-    rows = work(steps)
+    rows = settled.evaluated
     names = tables.conversions["conversion_id"].to_pylist()
     identified = {name for name, one in zip(names, in_memory.by_identifier.tolist(), strict=True) if one}
     for method in ("withheld", "knock_out"):
