@@ -12,6 +12,9 @@
 All of it is sums: statistics of periods add up, and old ones fade by a factor.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +27,7 @@ from processors.matching.persons import persons
 from processors.matching.posterior import Scene, posterior
 from processors.matching.statistics import Statistics, delay_density, estimate, nothing
 
-__all__ = ["TooFewMatches", "fit", "observe"]
+__all__ = ["Learned", "TooFewMatches", "learn", "observe", "relearn"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -39,19 +42,50 @@ class TooFewMatches(ValueError):
     """There is too little to learn from; the message says what."""
 
 
-def fit(taught: Lesson) -> MatchModel:
-    """The model that a lesson leads to. Raises TooFewMatches where no identifier matches often enough."""
-    if (count := len(np.unique(taught.identified.conversion))) < FEWEST_MATCHES:
-        raise TooFewMatches(
-            f"{count} conversions match a click by e-mail, phone or external id and not by click id; "
-            f"probabilistic matching learns from at least {FEWEST_MATCHES}"
-        )
-    model = estimate(_first_look(taught), taught.languages)
+class Learned(NamedTuple):
+    """A model, and the sums it is estimated from."""
+
+    model: MatchModel
+    sums: Statistics
+
+
+def learn(taught: Lesson) -> Learned:
+    """What a lesson leads to by itself. Raises TooFewMatches where no identifier matches often enough."""
+    _require_matches(len(np.unique(taught.identified.conversion)))
+    return _converge(taught, estimate(_first_look(taught), taught.languages), lambda sums: sums)
+
+
+def relearn(taught: Lesson, known: Statistics, fading: float) -> Learned:
+    """What was known fades by a factor, and the lesson takes the place of what is gone.
+
+    So a lesson counts for as much as the time it stands for, however often the same records are looked at. With a
+    factor of 1 nothing changes. Raises TooFewMatches where matches by identifier have become too few.
+    """
+
+    def blend(sums: Statistics) -> Statistics:
+        return known.plus(sums.times(1 - fading), fading)
+
+    learned = _converge(taught, estimate(known, taught.languages), blend)
+    _require_matches(learned.sums.identified)
+    return learned
+
+
+def _converge(taught: Lesson, model: MatchModel, blend: Callable[[Statistics], Statistics]) -> Learned:
+    """Expectation maximisation from a model on."""
     for _ in range(ITERATIONS):
-        before, model = model, estimate(_expect(taught, model), taught.languages)
+        before, model = model, estimate(blend(_expect(taught, model)), taught.languages)
         if abs(before.organic - model.organic) < PRECISION:
             break
-    return estimate(observe(taught, model), taught.languages)
+    sums = blend(observe(taught, model))
+    return Learned(estimate(sums, taught.languages), sums)
+
+
+def _require_matches(count: float) -> None:
+    if count < FEWEST_MATCHES:
+        raise TooFewMatches(
+            f"{count:.0f} conversions match a click by e-mail, phone or external id and not by click id; "
+            f"probabilistic matching learns from at least {FEWEST_MATCHES}"
+        )
 
 
 def observe(taught: Lesson, model: MatchModel) -> Statistics:
