@@ -175,6 +175,11 @@ class MatchingSettings(_Section):
         0.05, ge=0, le=1, description="Of the conversions that an identifier matches: matched once more without it."
     )
     least_margin: float = Field(0.0, ge=0, le=1, description="Of the likeliest person over the next, for either.")
+    learn_from_d: int = Field(30, ge=1, le=30, description="Clicks and conversions of so many days before.")
+    most_conversions: int = Field(20_000, ge=100, description="Of a tenant, drawn by hash where there are more.")
+    half_life_d: float = Field(30.0, gt=0, description="What was learned so long ago counts for half.")
+    learn_again_after_h: float = Field(12.0, ge=0, description="A tenant learned more recently is left alone.")
+    in_force_after_s: int = Field(600, ge=0, description="From publishing a model until conversions use it.")
 
 
 class LoaderSettings(_Section):

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from processors.attribution.facts import Touchpoint
 from processors.attribution.probable import Gathered, Match, matches
-from processors.matching.candidates import DEVICES_AN_ADDRESS, Pairs
+from processors.matching.candidates import Pairs
 from processors.matching.evidence import MISSING, Evidence, hash_text
 from processors.matching.model import MatchModel
+from processors.matching.tally import DEVICES_AN_ADDRESS
 from schemas.definitions import arrow_schema, definition
 
 __all__ = ["KNOCK_OUT", "WITHHELD", "Evaluated", "evaluate", "is_evaluated", "quality_records"]

@@ -1,30 +1,32 @@
 """Confidences held against audits: conversions of which somebody has found out who the buyer was and what led there."""
 
+from typing import NamedTuple
+
 import numpy as np
-import numpy.typing as npt
 
-from processors.matching.match import Matches
-from processors.matching.model import Calibration, Floats, Ints, MatchModel
+from processors.matching.model import Calibration, Floats, MatchModel
 
-__all__ = ["calibrate", "platt"]
+__all__ = ["Judged", "calibrate", "platt"]
 
 #: What an audit is weighed against: the confidence as it is, as if so many had confirmed it.
 PRIOR = 40.0
 STEPS = 25
 
 
-def calibrate(
-    model: MatchModel, matches: Matches, audited: Ints, person_right: npt.ArrayLike, ad_right: npt.ArrayLike
-) -> MatchModel:
-    """The model with calibrations learned from audits of its own matches.
+class Judged(NamedTuple):
+    """Confidences that were not calibrated, and 1 where they turned out right, 0 where not. Shape (n,) both."""
 
-    audited: rows of `matches`, drawn at random from the conversions without identifier, organic ones included.
-    person_right, ad_right: whether the credited click was the buyer's, and of the right ad too. Shape (audited,).
+    confidence: Floats
+    right: Floats
+
+
+def calibrate(model: MatchModel, person: Judged, ad: Judged) -> MatchModel:
+    """The model with calibrations learned from audits of its matches, or of those of models before it.
+
+    They are of conversions drawn at random from those without identifier, organic ones included. `person`: whether
+    the credited click was the buyer's; `ad`: whether it was of the right ad, too.
     """
-    return model.calibrated(
-        platt(matches.person[audited], np.asarray(person_right, np.float64)),
-        platt(matches.ad[audited], np.asarray(ad_right, np.float64)),
-    )
+    return model.calibrated(platt(*person), platt(*ad))
 
 
 def platt(confidence: Floats, right: Floats) -> Calibration:

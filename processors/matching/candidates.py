@@ -3,23 +3,25 @@
 A list is looked up by a key of 64 bits and read from its newest click before the conversion backwards, a few clicks
 deep. That is all it takes, so that a store that keeps the newest clicks of each key can answer the same question.
 
-Addresses that too many share say nothing by themselves: more than 25 devices an address and day, or 100 in the
-window. They still count together with the device. Source: PostHog's identity matching, whose limits these are.
+Addresses that too many share say nothing by themselves. They still count together with the device.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from processors.matching.evidence import MISSING, Evidence, Hashes, combine, hash_text
+from processors.matching.tally import ListTally, Tally, devices_of, find
 
 __all__ = [
     "COUNTLESS",
+    "KINDS",
     "LOOKUPS",
     "MOST_CLICKS",
+    "Census",
     "ClickIndex",
     "Counts",
     "Lists",
@@ -38,8 +40,6 @@ COUNTLESS = 10_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 WINDOW_MS = 30 * DAY_MS
-DEVICES_AN_ADDRESS_DAY = 25
-DEVICES_AN_ADDRESS = 100
 #: Of a conversion's candidates, those found by the strongest evidence are kept, and of these the nearest in time.
 MAX_CANDIDATES = 20
 
@@ -48,7 +48,7 @@ MAX_CANDIDATES = 20
 class Lookup:
     """A kind of list: the columns its key is made of, how many of its newest clicks are read.
 
-    capped: nothing is read where more devices share the key than the module's limits allow.
+    capped: nothing is read where a crowd shares the key, nor what is of a day on which one did.
     most: nor where more clicks of the window have it.
     """
 
@@ -87,6 +87,27 @@ class Counts(NamedTuple):
     device: Ints
 
 
+#: Every kind of key that something is found or counted by.
+KINDS: Mapping[str, tuple[str, ...]] = {name: lookup.columns for name, lookup in LOOKUPS.items()} | {
+    name: (name,) for name in Counts._fields
+}
+
+
+class Census(Protocol):
+    """What there is to know of all clicks where an index holds only some of them."""
+
+    @property
+    def end_ms(self) -> int:
+        """Event time of the newest."""
+
+    @property
+    def languages(self) -> tuple[Hashes, Ints]:
+        """The languages there are, and how many clicks are in each; MISSING counts those that do not say."""
+
+    def tally(self, kind: str) -> Tally:
+        """How common keys of one of KINDS are."""
+
+
 def evidence_keys(evidence: Evidence, columns: tuple[str, ...]) -> Hashes:
     """The keys of a kind of list, shape (rows,): MISSING where one of the columns is. Of one site, and of no other."""
     values = [getattr(evidence, name) for name in columns]
@@ -97,11 +118,29 @@ def evidence_keys(evidence: Evidence, columns: tuple[str, ...]) -> Hashes:
 class ClickIndex:
     """The clicks of a tenant under the keys of `LOOKUPS`."""
 
-    def __init__(self, clicks: Evidence) -> None:
-        """`clicks` are those of the last 30 days: how common a value is, is how many of them have it."""
+    def __init__(self, clicks: Evidence, census: Census | None = None) -> None:
+        """`clicks` are those of the last 30 days: how common a value is, is how many of them have it.
+
+        Where they are only those that matter to some conversions, `census` knows how many there are.
+        """
         self.clicks = clicks
-        kinds = {name: lookup.columns for name, lookup in LOOKUPS.items()} | {name: (name,) for name in Counts._fields}
-        self._lists = {name: Lists(clicks, columns) for name, columns in kinds.items()}
+        self._census = census
+        self._lists = {
+            name: Lists(clicks, columns, census.tally(name) if census else None) for name, columns in KINDS.items()
+        }
+
+    @property
+    def end_ms(self) -> int:
+        """Event time of the newest click, milliseconds."""
+        return self._census.end_ms if self._census else int(self.clicks.event_ms.max(initial=0))
+
+    @property
+    def languages(self) -> tuple[Hashes, Ints]:
+        """The languages there are, and how many clicks are in each; MISSING counts those that do not say."""
+        if self._census:
+            return self._census.languages
+        values, counts = np.unique(self.clicks.language, return_counts=True)
+        return values, counts
 
     def candidates(self, conversions: Evidence) -> Pairs:
         """The clicks before each conversion that share evidence with it."""
@@ -144,40 +183,36 @@ def nearest(conversion: Ints, click: Ints, strength: Ints, gap_ms: Ints, click_i
 class Lists:
     """The lists of one kind, end to end: clicks by key, oldest first."""
 
-    def __init__(self, clicks: Evidence, columns: tuple[str, ...]) -> None:
+    def __init__(self, clicks: Evidence, columns: tuple[str, ...], tally: Tally | None = None) -> None:
         keys = evidence_keys(clicks, columns)
         self._columns = columns
         rows = np.flatnonzero(keys != MISSING)
         order = np.lexsort((clicks.click_id[rows], clicks.event_ms[rows], keys[rows]))
         self._rows = rows[order]
         self._keys, codes = np.unique(keys[self._rows], return_inverse=True)
+        event_ms = clicks.event_ms[self._rows]
         first_ms = int(clicks.event_ms.min()) if len(clicks.event_ms) else 0
         self._full_ms = first_ms + WINDOW_MS
-        self._begin_ms = first_ms - WINDOW_MS
-        times = clicks.event_ms[self._rows] - self._begin_ms
+        self._begin_ms = first_ms - 2 * WINDOW_MS
+        times = event_ms - self._begin_ms
         self._width = int(times.max(initial=0)) + 4 * WINDOW_MS
         self._places = codes * self._width + times
-        visitors = np.where(clicks.visitor == MISSING, clicks.click_id, clicks.visitor)[self._rows]
-        days = np.unique(codes * self._width + times // DAY_MS, return_inverse=True)[1]
-        self._devices = np.append(np.bincount(codes, _is_first(codes, visitors)), 0)
-        self._crowded = np.bincount(days, _is_first(days, visitors))[days] > DEVICES_AN_ADDRESS_DAY
+        self._census = tally
+        self._tally = tally or ListTally(self._keys, codes, event_ms // DAY_MS, devices_of(clicks)[self._rows])
 
     def sizes(self, conversions: Evidence) -> Ints:
         """How many clicks of the 30 days before each conversion have its key; of the first 30 days for earlier ones."""
+        if self._census:
+            return self._census.clicks(evidence_keys(conversions, self._columns))
         later = conversions._replace(event_ms=np.maximum(conversions.event_ms, self._full_ms))
         low, high = self.spans(later, before=True)
         return high - low
 
-    def _codes(self, conversions: Evidence) -> Ints:
-        """The number of each conversion's list; the last, which is empty, where there is none."""
-        keys = evidence_keys(conversions, self._columns)
-        codes = np.minimum(np.searchsorted(self._keys, keys), max(0, len(self._keys) - 1))
-        return np.where(self._keys[codes] == keys, codes, len(self._keys)) if len(self._keys) else codes
-
     def spans(self, conversions: Evidence, before: bool) -> tuple[Ints, Ints]:
         """From where to where in the lists the clicks of each conversion's window lie."""
-        times = np.clip(conversions.event_ms - self._begin_ms, WINDOW_MS, self._width - 2 * WINDOW_MS)
-        at = self._codes(conversions) * self._width + times
+        # Who came so long before the first click, or after the last, that no window reaches it comes just so long.
+        times = np.clip(conversions.event_ms - self._begin_ms, WINDOW_MS - 1, self._width - 2 * WINDOW_MS)
+        at = find(self._keys, evidence_keys(conversions, self._columns)) * self._width + times
         first, last = (at - WINDOW_MS, at) if before else (at + 1, at + WINDOW_MS)
         return np.searchsorted(self._places, first, "left"), np.searchsorted(self._places, last, "right")
 
@@ -185,22 +220,15 @@ class Lists:
         """Rows of conversions and of the clicks read for them: those nearest in time."""
         low, high = self.spans(conversions, before)
         count = np.minimum(high - low, lookup.depth)
-        codes = self._codes(conversions)
+        keys = evidence_keys(conversions, self._columns)
         count[self.sizes(conversions) > lookup.most] = 0
         if lookup.capped:
-            count[self._devices[codes] > DEVICES_AN_ADDRESS] = 0
+            count[self._tally.is_crowd(keys)] = 0
         start = high - count if before else low
         conversion = np.repeat(np.arange(len(count)), count)
         place = np.arange(len(conversion)) + np.repeat(start - (np.cumsum(count) - count), count)
         if lookup.capped:
-            quiet = ~self._crowded[place]
+            code, time = np.divmod(self._places[place], self._width)
+            quiet = ~self._tally.is_crowded_day(self._keys[code], (time + self._begin_ms) // DAY_MS)
             conversion, place = conversion[quiet], place[quiet]
         return conversion, self._rows[place]
-
-
-def _is_first(groups: Ints, visitors: Hashes) -> npt.NDArray[np.bool_]:
-    """Whether a row is the first of its visitor in its group."""
-    first = np.unique(combine(groups.astype(np.uint64), visitors), return_index=True)[1]
-    flags = np.zeros(len(groups), np.bool_)
-    flags[first] = True
-    return flags

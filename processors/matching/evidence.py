@@ -6,7 +6,7 @@ so that what is looked up in memory today can be looked up in a store by the sam
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MISSING", "Evidence", "Hashes", "combine", "evidence_of", "hash_text"]
+__all__ = ["MISSING", "Evidence", "Hashes", "combine", "evidence_of", "hash_text", "hashes_of", "together"]
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
@@ -75,7 +75,7 @@ class Evidence(NamedTuple):
 
 
 def evidence_of(events: pa.Table | pa.RecordBatch, page: str, identifiers: Collection[str] = IDENTIFIERS) -> Evidence:
-    """The evidence in clicks or conversions, which have the contract's columns or some of them and one account_id.
+    """The evidence in clicks or conversions, which have the contract's columns or some of them.
 
     `page` is the column with the address of the page it happened on: `landing_url`, `event_source_url`. Columns of
     IDENTIFIERS that are not among `identifiers` are taken for empty.
@@ -105,6 +105,16 @@ def evidence_of(events: pa.Table | pa.RecordBatch, page: str, identifiers: Colle
         phone=text.of("phone_sha256"),
         external_id=text.of("external_id_sha256"),
     )
+
+
+def hashes_of(events: pa.Table | pa.RecordBatch, name: str) -> Hashes:
+    """Hashes of one column; MISSING where null, empty or no column. Shape (rows,)."""
+    return _Texts(events, ()).of(name)
+
+
+def together(parts: Sequence[Evidence]) -> Evidence:
+    """The rows of all parts, of which there is one at least."""
+    return Evidence(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def hash_text(text: str) -> int:

@@ -44,7 +44,7 @@ class Lesson(NamedTuple):
 
 def lesson(conversions: Evidence, index: ClickIndex, ads: Ints) -> Lesson:
     """What conversions and clicks have to teach. `ads` numbers the ad of each click, -1 where there is none."""
-    clicks, languages = index.clicks, common_languages(index.clicks)
+    clicks, languages = index.clicks, common_languages(index)
     matches = identifier_matches(conversions, clicks)
     by_click = (matches.layer >= 0) & (matches.layer < len(CLICK_IDS))
     blind = _without_click_ids(conversions, by_click)
@@ -53,11 +53,10 @@ def lesson(conversions: Evidence, index: ClickIndex, ads: Ints) -> Lesson:
     persons = identifier_matches(blind, clicks).pairs
     identified = _of(persons, ~by_click)
     hidden = _of(persons, by_click)
-    end_ms = int(clicks.event_ms.max(initial=0))
     return Lesson(
         before=before,
         after=scene_of(index.placebos(blind), blind, clicks, counts, languages),
-        after_h=np.clip(end_ms - conversions.event_ms, 0, WINDOW_MS) / HOUR_MS,
+        after_h=np.clip(index.end_ms - conversions.event_ms, 0, WINDOW_MS) / HOUR_MS,
         is_open=matches.layer < 0,
         identified=identified,
         identified_gap_h=gaps_h(identified, conversions, clicks),

@@ -57,6 +57,17 @@ class Calibration:
         logits = np.log(np.where(inside, confidence, 0.5)) - np.log1p(-np.where(inside, confidence, 0.5))
         return np.where(inside, 1 / (1 + np.exp(-self.slope * logits - self.offset)), confidence)
 
+    def inverse(self) -> "Calibration":
+        """What takes calibrated confidences back. Raises ValueError where they all fell together.
+
+        >>> calibration = Calibration(slope=0.8, offset=-1.0)
+        >>> calibration.inverse()(calibration(np.array([0.3, 0.9]))).round(9).tolist()
+        [0.3, 0.9]
+        """
+        if self.slope <= 0:
+            raise ValueError(f"a calibration of slope {self.slope} cannot be taken back")
+        return Calibration(1 / self.slope, -self.offset / self.slope)
+
 
 @dataclass(frozen=True)
 class MatchModel:

@@ -8,7 +8,7 @@ pattern; an address of a carrier, or an iPhone, says little.
 import numpy as np
 import numpy.typing as npt
 
-from processors.matching.candidates import Counts, Ints, Pairs
+from processors.matching.candidates import ClickIndex, Counts, Ints, Pairs
 from processors.matching.evidence import MISSING, Evidence, Hashes
 
 __all__ = [
@@ -97,10 +97,11 @@ def conflicts(pairs: Pairs, conversions: Evidence, clicks: Evidence) -> npt.NDAr
     return found
 
 
-def common_languages(clicks: Evidence) -> Hashes:
+def common_languages(index: ClickIndex) -> Hashes:
     """The languages that many of the clicks are in."""
-    values, counts = np.unique(clicks.language[clicks.language != MISSING], return_counts=True)
-    return values[counts > COMMON_LANGUAGE * max(1, len(clicks.language))]
+    values, counts = index.languages
+    common: Hashes = values[(values != MISSING) & (counts > COMMON_LANGUAGE * counts.sum())]
+    return common
 
 
 def _agree(name: str, pairs: Pairs, conversions: Evidence, clicks: Evidence) -> npt.NDArray[np.bool_]:

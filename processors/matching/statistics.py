@@ -1,6 +1,7 @@
 """The sums that a model is estimated from, and how: rates are counts, drawn to what is usual where they are few."""
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -12,6 +13,9 @@ __all__ = ["Statistics", "delay_density", "estimate", "nothing"]
 
 #: Pseudo-observations by which a cell is drawn to what its network and its device say apart.
 CELL_PRIOR, NETWORK_PRIOR, DEVICE_PRIOR, BACKGROUND_PRIOR, SHARE_PRIOR = 10.0, 20.0, 4.0, 3.0, 10.0
+FORMAT = 1
+#: Digits that are kept of sums: they were estimated from far fewer.
+DIGITS = 9
 #: Spread of the kernel over bins of delay: a factor of 1.5 in time.
 KERNEL_BINS = 1.5
 
@@ -39,6 +43,32 @@ class Statistics(NamedTuple):
     def plus(self, other: "Statistics", fading: float = 1.0) -> "Statistics":
         """Both together, these faded by a factor."""
         return Statistics(*(fading * mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def times(self, factor: float) -> "Statistics":
+        """As if everything had been seen so many times."""
+        return Statistics(*(factor * mine for mine in self))
+
+    @property
+    def identified(self) -> float:
+        """Conversions of which an identifier names the person and none the click."""
+        return float(self.delays.sum())
+
+    def to_json(self) -> str:
+        """The sums as text, from which `from_json` makes those to nine digits."""
+        sums = {name: _rounded(column.tolist()) for name, column in self._asdict().items()}
+        return json.dumps({"format": FORMAT, **sums})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The sums that were written. Raises ValueError where they are of another format."""
+        content = json.loads(text)
+        usual = nothing()._asdict()
+        if content.pop("format", None) != FORMAT or content.keys() != usual.keys():
+            raise ValueError(f"not sums of format {FORMAT}")
+        sums = {name: np.array(content[name], np.float64) for name in usual}
+        if wrong := [name for name, column in usual.items() if sums[name].shape != column.shape]:
+            raise ValueError(f"sums of another shape: {', '.join(wrong)}")
+        return cls(**sums)
 
 
 def nothing() -> Statistics:
@@ -120,3 +150,11 @@ def _ad_given_person(sums: Statistics) -> Floats:
 
 def _normal(values: Floats) -> Floats:
     return values / max(float(values.sum()), 1e-300)
+
+
+def _rounded(values: Any) -> Any:
+    """
+    >>> _rounded([[1 / 3], 2e10])
+    [[0.333333333], 20000000000.0]
+    """
+    return [_rounded(value) for value in values] if isinstance(values, list) else float(f"{values:.{DIGITS}g}")

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from processors.matching.candidates import (
     COUNTLESS,
     DAY_MS,
-    DEVICES_AN_ADDRESS,
-    DEVICES_AN_ADDRESS_DAY,
     LOOKUPS,
     MOST_CLICKS,
     WINDOW_MS,
@@ -26,6 +24,7 @@ from processors.matching.candidates import (
     nearest,
 )
 from processors.matching.evidence import MISSING, Evidence, Hashes
+from processors.matching.tally import DEVICES_AN_ADDRESS, DEVICES_AN_ADDRESS_DAY, devices_of
 
 __all__ = ["TRACE_BYTES", "FoundClicks", "Traces", "find_clicks", "keys_of", "traces_of"]
 
@@ -62,8 +61,7 @@ def traces_of(evidence: Evidence, ingest_ms: Ints) -> list[bytes]:
     """The trace of each click."""
     traces = np.empty(len(evidence.event_ms), TRACE)
     traces["event_s"], traces["ingest_s"] = evidence.event_ms // 1000, ingest_ms // 1000
-    visitor = np.where(evidence.visitor == MISSING, evidence.click_id, evidence.visitor)
-    traces["visitor"], traces["fingerprint"] = visitor & _HALF, evidence.fingerprint & _HALF
+    traces["visitor"], traces["fingerprint"] = devices_of(evidence) & _HALF, evidence.fingerprint & _HALF
     traces["click_id"] = evidence.click_id
     return [trace.tobytes() for trace in traces]
 
@@ -153,7 +151,8 @@ class _Seen:
         """Traces of days on which more devices than usual shared the key."""
         days = self._traces["event_s"].astype(np.int64) // (DAY_MS // 1000)
         groups = np.unique(np.stack([self._conversion, days]), axis=1, return_inverse=True)[1].reshape(-1)
-        return (_devices(groups, self._traces, len(groups)) > DEVICES_AN_ADDRESS_DAY)[groups]
+        devices = _devices(groups, self._traces, len(groups))
+        return np.greater(devices, DEVICES_AN_ADDRESS_DAY)[groups]
 
 
 def _devices(groups: Ints, traces: npt.NDArray[np.void], count: int) -> Ints:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from processors.matching.calibration import calibrate
+from processors.matching.calibration import Judged, calibrate
 from processors.matching.ladder import climb
-from processors.matching.learning import fit
+from processors.matching.learning import learn
 from processors.matching.lesson import lesson
 from processors.matching.match import Matches, match
 from processors.matching.model import MatchModel
@@ -25,14 +25,14 @@ Oracle = Callable[[Exam, Matches], Claims]
 def compare(exam: Exam, rng: np.random.Generator, oracle: Oracle | None = None) -> tuple[MatchModel, list[Score]]:
     """The model learned from a market without its truth, and the scores of all methods.
 
-    `rng` draws the audited conversions, which are left out of every score. Raises TooFewMatches as `fit` does.
+    `rng` draws the audited conversions, which are left out of every score. Raises TooFewMatches as `learn` does.
     """
-    model = fit(lesson(exam.conversions, exam.click_index, exam.ads))
+    model = learn(lesson(exam.conversions, exam.click_index, exam.ads)).model
     matches = match(exam.conversions, exam.click_index, exam.ads, model)
     is_open = np.flatnonzero(~matches.by_identifier)
     audited = np.sort(rng.choice(is_open, min(AUDITS, len(is_open) // 2), replace=False))
-    person, ad = rights(exam, matches.click)
-    calibrated = calibrate(model, matches, audited, person[audited], ad[audited])
+    person, ad = (right[audited].astype(np.float64) for right in rights(exam, matches.click))
+    calibrated = calibrate(model, Judged(matches.person[audited], person), Judged(matches.ad[audited], ad))
     methods = {
         "ids only": _ids_only(matches),
         "fixed ladder": _ladder(exam, matches),

@@ -66,7 +66,11 @@ def _scene(exam: Exam) -> tuple[Scene, Counts]:
     """The candidates of conversions that no identifier matches."""
     clicks, counts = exam.click_index.clicks, exam.click_index.counts(exam.conversions)
     scene = scene_of(
-        exam.click_index.candidates(exam.conversions), exam.conversions, clicks, counts, common_languages(clicks)
+        exam.click_index.candidates(exam.conversions),
+        exam.conversions,
+        clicks,
+        counts,
+        common_languages(exam.click_index),
     )
     is_open = identifier_matches(exam.conversions, clicks).layer < 0
     return scene.rows(is_open[scene.pairs.conversion]), counts

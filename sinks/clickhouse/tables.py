@@ -14,13 +14,8 @@ __all__ = ["LOADED", "table_name", "to_rows"]
 
 #: Topics that are loaded, one table each.
 LOADED = (
-    "clicks",
-    "conversions",
-    "crm-events",
-    "ad-performance",
-    "attributed-conversions",
-    "identity-links",
-    "attribution-quality",
+    *("clicks", "conversions", "crm-events", "ad-performance"),
+    *("attributed-conversions", "identity-links", "attribution-quality", "match-models", "audits"),
 )
 
 #: Whose rows are not what the topic's name says, which is the name of a view of them.

@@ -4,12 +4,14 @@ import sys
 
 import click
 
+from streams.cli.audit import audit
 from streams.cli.check import check
 from streams.cli.credit import credit
 from streams.cli.demo import demo
 from streams.cli.dlt import dlt
 from streams.cli.errors import explain
 from streams.cli.identity import identity
+from streams.cli.learn import learn
 from streams.cli.publish import publish
 from streams.cli.rebuild import rebuild
 from streams.cli.replay import replay
@@ -47,7 +49,7 @@ def cli() -> None:
 
 COMMANDS = (
     *(up, down, status, demo, check),
-    *(topics, publish, worker, load, dlt, replay, rebuild, identity),
+    *(topics, publish, worker, load, dlt, replay, rebuild, identity, learn, audit),
     *(sql, credit, simulate),
 )
 for command in COMMANDS:

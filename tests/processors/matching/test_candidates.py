@@ -1,12 +1,7 @@
 import numpy as np
 
-from processors.matching.candidates import (
-    DEVICES_AN_ADDRESS,
-    DEVICES_AN_ADDRESS_DAY,
-    MAX_CANDIDATES,
-    ClickIndex,
-    Pairs,
-)
+from processors.matching.candidates import MAX_CANDIDATES, ClickIndex, Pairs
+from processors.matching.tally import DEVICES_AN_ADDRESS, DEVICES_AN_ADDRESS_DAY
 from tests.processors.matching.events import click, evidence
 
 OTHER = {"user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/138.0.0.0", "screen_width": 1920, "language": "de-DE"}

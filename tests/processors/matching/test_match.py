@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from processors.matching.calibration import calibrate, platt
+from processors.matching.calibration import Judged, calibrate, platt
 from processors.matching.candidates import MAX_CANDIDATES, ClickIndex
 from processors.matching.ladder import climb
-from processors.matching.learning import TooFewMatches, fit, observe
+from processors.matching.learning import Learned, TooFewMatches, learn, observe, relearn
 from processors.matching.lesson import Lesson, lesson
 from processors.matching.match import LAYERS, NONE, Matches, match
 from processors.matching.model import Calibration, MatchModel
-from processors.matching.statistics import estimate
+from processors.matching.statistics import Statistics, estimate
 from processors.simulation.evaluation import Claims, Exam, exam_of, rights, score
 from processors.simulation.parameters import World
 from processors.simulation.tables import tables_of
@@ -33,13 +33,22 @@ def taught(exam: Exam) -> Lesson:
 
 
 @pytest.fixture(scope="module")
-def model(taught: Lesson) -> MatchModel:
-    return fit(taught)
+def learned(taught: Lesson) -> Learned:
+    return learn(taught)
+
+
+@pytest.fixture(scope="module")
+def model(learned: Learned) -> MatchModel:
+    return learned.model
 
 
 @pytest.fixture(scope="module")
 def matches(exam: Exam, model: MatchModel) -> Matches:
     return match(exam.conversions, exam.click_index, exam.ads, model)
+
+
+def second_half(exam: Exam) -> Lesson:
+    return lesson(exam.conversions.rows(slice(len(exam.cause) // 2, None)), exam.click_index, exam.ads)
 
 
 def test_candidates_and_none_sum_to_one(matches: Matches) -> None:
@@ -117,6 +126,47 @@ def test_sums_of_periods_add_up(taught: Lesson, model: MatchModel) -> None:
     assert estimate(sums.plus(sums, fading=0), taught.languages).version == once.version
 
 
+def test_sums_survive_being_written(learned: Learned) -> None:
+    again = Statistics.from_json(learned.sums.to_json())
+    for mine, theirs in zip(learned.sums, again, strict=True):
+        assert theirs == pytest.approx(mine, rel=1e-8)
+    assert len(learned.sums.to_json()) < 100_000
+    for text in ("{}", learned.sums.to_json().replace('"delays": [', '"delays": [1, ')):
+        with pytest.raises(ValueError, match="sums of"):
+            Statistics.from_json(text)
+
+
+@pytest.mark.parametrize("fading", [0.0, 0.5, 0.97])
+def test_the_same_lesson_again_teaches_nothing_new(taught: Lesson, learned: Learned, fading: float) -> None:
+    again = relearn(taught, learned.sums, fading)
+    assert again.model.organic == pytest.approx(learned.model.organic, abs=0.005)
+    assert again.model.fitted_on == learned.model.fitted_on
+    assert again.sums.identified == pytest.approx(learned.sums.identified)
+
+
+def test_no_time_passed_changes_no_sums(exam: Exam, learned: Learned) -> None:
+    assert relearn(second_half(exam), learned.sums, 1.0).sums.to_json() == learned.sums.to_json()
+
+
+def test_what_was_learned_before_fades(exam: Exam, learned: Learned) -> None:
+    half = second_half(exam)
+    alone = learn(half).sums
+    both = relearn(half, learned.sums, 0.25).sums
+    assert both.identified == pytest.approx(0.25 * learned.sums.identified + 0.75 * alone.identified)
+
+
+def test_matches_by_identifier_that_have_run_out_are_said(taught: Lesson, learned: Learned) -> None:
+    few = learned.sums.times(20 / learned.sums.identified)
+    with pytest.raises(TooFewMatches, match="20 conversions match"):
+        relearn(taught, few, 1.0)
+
+
+def test_without_clicks_what_is_known_only_fades(exam: Exam, learned: Learned) -> None:
+    nothing = ClickIndex(exam.click_index.clicks.rows(slice(0)))
+    again = relearn(lesson(exam.conversions, nothing, np.zeros(0, np.int64)), learned.sums, 0.9)
+    assert again.sums.identified == pytest.approx(0.9 * learned.sums.identified)
+
+
 def test_delays_and_organic_share_are_learned(model: MatchModel) -> None:
     cumulated = np.cumsum(model.delay * np.diff(np.r_[0, np.geomspace(1 / 30, 720, 37)]))
     assert cumulated[-1] == pytest.approx(1)
@@ -126,7 +176,7 @@ def test_delays_and_organic_share_are_learned(model: MatchModel) -> None:
 def test_too_little_to_learn_from_is_said() -> None:
     clicks = evidence(click(1, 0), click(2, 1))
     with pytest.raises(TooFewMatches, match="0 conversions match a click by e-mail"):
-        fit(lesson(evidence({"at_h": 2}), ClickIndex(clicks), np.zeros(2, np.int64)))
+        learn(lesson(evidence({"at_h": 2}), ClickIndex(clicks), np.zeros(2, np.int64)))
 
 
 @pytest.mark.parametrize("name", ["click_id", "fbclid", "email_sha256"])
@@ -163,7 +213,11 @@ def test_audits_correct_what_is_overstated_and_few_change_little(
 ) -> None:
     person, ad = rights(exam, matches.click)
     audited = np.flatnonzero(~matches.by_identifier)[:300]
-    calibrated = calibrate(model, matches, audited, person[audited], ad[audited])
+    judged = [
+        Judged(confidence[audited], right[audited].astype(np.float64))
+        for confidence, right in ((matches.person, person), (matches.ad, ad))
+    ]
+    calibrated = calibrate(model, *judged)
     assert calibrated.version != model.version
     assert 0.7 < calibrated.calibrate_ad.slope < 1.5
     assert platt(np.array([]), np.array([])) == Calibration()

@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.matching.candidates import COUNTLESS, DEVICES_AN_ADDRESS_DAY, ClickIndex
+from processors.matching.candidates import COUNTLESS, ClickIndex
 from processors.matching.evidence import Evidence
+from processors.matching.tally import DEVICES_AN_ADDRESS_DAY
 from processors.matching.traces import FoundClicks, find_clicks, keys_of, traces_of
 from tests.processors.matching.events import START_MS, click, evidence
 
