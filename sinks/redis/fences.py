@@ -46,7 +46,7 @@ class Fences:
     async def read(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
         """The fence of each partition, the least of all shards; None where a shard has none. Raises Unavailable."""
         self._known = {}
-        self._seen_connections = self._redis.times_connected
+        connections = self._redis.times_connected
         fields = [_field(partition) for partition in partitions]
         found = await asyncio.gather(*(self._fields(prefix, fields) for prefix in self._prefixes))
         fences = {
@@ -54,6 +54,7 @@ class Fences:
             for partition, *shards in zip(partitions, *found, strict=True)
         }
         self._known = {partition: fence for partition, fence in fences.items() if fence is not None}
+        self._seen_connections = connections  # of before: a server that came back meanwhile may know less than it said
         return fences
 
     async def begin(self, starts: Mapping[Partition, int]) -> None:
