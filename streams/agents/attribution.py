@@ -25,7 +25,7 @@ from schemas.spans import Partition
 from schemas.topics import Topic, topics
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.redis.attribution_store import ROLE
-from sinks.redis.fences import StateBehind, StateLost
+from sinks.redis.fences import StateBehind
 from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
 from streams.attribution_inputs import CLICKS, CONVERSIONS, Inputs, Part, attribution_store
@@ -34,7 +34,8 @@ from streams.metrics import RoleMetrics
 from streams.offsets import Offsets, require_commits_of
 from streams.patience import Patience
 from streams.settings import Settings
-from streams.starting_points import LOST, start_of_facts
+from streams.starting_points import begin_behind_fences, start_of_facts
+from streams.threads import to_its_end
 from streams.transport.chunk import Abandoned, Chunk
 
 __all__ = ["ROLE", "Attribution", "create_attribution_app"]
@@ -74,7 +75,7 @@ class Attribution:
         self._retention = settings.retention()
         producer = {**self._kafka, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
         self._publisher = Publisher(producer, schemas, prefix=settings.namespace, bounds=None)
-        # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
+        # A flush reports the failures of everybody's records: one chunk's are published and flushed at a time.
         self._emitting = asyncio.Lock()
         self._dead_letters = DeadLetters(self._publisher, ROLE)
         self._store = attribution_store(settings)
@@ -98,17 +99,10 @@ class Attribution:
         """Where each partition begins. Raises StateLost, TopicRecreated."""
         await self._patience.wait_for("commits", lambda: asyncio.to_thread(self._require_own_commits))
         partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
-        fences = self._store.fences
-        found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
-        starts = {}
-        for tp, commit in committed.items():
-            start = start_of_facts(found[partitions[tp]], commit, log_starts[tp])
-            if start is LOST:
-                raise StateLost(ROLE)
-            starts[tp] = start
-        new = {partitions[tp]: start for tp, start in starts.items() if found[partitions[tp]] is None}
-        await self._patience.wait_for("fences", lambda: fences.begin(new))
-        return starts
+        return await self._patience.wait_for(
+            "fences",
+            lambda: begin_behind_fences(self._store.fences, partitions, committed, log_starts, start_of_facts),
+        )
 
     def _require_own_commits(self) -> None:
         with Offsets(self._settings) as offsets:
@@ -207,10 +201,10 @@ class Attribution:
 
         async def emit() -> None:
             # A failed delivery repeats both; one that is still under way only the waiting.
-            await asyncio.to_thread(publish)
+            await to_its_end(publish)
             await self._patience.wait_for(
                 "flush",
-                lambda: asyncio.to_thread(self._publisher.flush, DELIVERY_TIMEOUT_S),
+                lambda: to_its_end(self._publisher.flush, DELIVERY_TIMEOUT_S),
                 passing=(DeliveryPending,),
             )
 
