@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.spans import Partition
 from sinks.errors import Unavailable
@@ -106,22 +106,25 @@ def _ranges(settings: Settings, inputs: Inputs) -> list[_Range]:
 def _chunks(settings: Settings, wanted: _Range) -> Iterator[_Chunk]:
     """The records of a range, in chunks that cover it without a gap."""
     conf: dict[str, Any] = {"group.id": settings.group("rebuild"), "enable.auto.commit": False}
-    consumer = Consumer({**settings.kafka.client(), **conf, "auto.offset.reset": "error"})
+    # The log may end with what is no record, such as a transaction's marker: the position does not pass that.
+    conf |= {"auto.offset.reset": "error", "enable.partition.eof": True}
+    consumer = Consumer({**settings.kafka.client(), **conf})
     consumer.assign([TopicPartition(wanted.topic, wanted.partition, wanted.start)])
     position = wanted.start
     try:
         while position < wanted.end:
-            records = []
+            records, reached = [], position
             for message in consumer.consume(MAX_CHUNK_RECORDS, POLL_S):
-                if message.error() is not None:
-                    raise Unavailable(f"{wanted.topic}/{wanted.partition}: {message.error().str()}")
-                if message.offset() < wanted.end:
+                if message.error() is None and message.offset() < wanted.end:
                     records.append(plain(message))
-            [reached] = consumer.position([TopicPartition(wanted.topic, wanted.partition)])
-            end = min(max(reached.offset, position), wanted.end)
-            if end > position:
-                yield _Chunk(wanted.topic, wanted.partition, position, end, records)
-            position = end
+                    reached = message.offset() + 1
+                elif message.error() is None or message.error().code() == KafkaError._PARTITION_EOF:
+                    reached = wanted.end
+                else:
+                    raise Unavailable(f"{wanted.topic}/{wanted.partition}: {message.error().str()}")
+            if reached > position:
+                yield _Chunk(wanted.topic, wanted.partition, position, reached, records)
+            position = reached
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
     finally:

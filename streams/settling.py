@@ -17,7 +17,7 @@ from schemas.spans import Partition
 from sinks.redis.attribution_store import AttributionStore
 from streams.settings import Settings
 
-__all__ = ["NO_MODELS", "QUALITY", "Models", "Settling"]
+__all__ = ["QUALITY", "Models", "Settling"]
 
 ATTRIBUTED, QUALITY = "attributed-conversions", "attribution-quality"
 #: Conversions a shard and call: they hold the server for some milliseconds.
@@ -29,18 +29,14 @@ LEASE_MS = 60_000
 class Models(Protocol):
     """The tenants' models."""
 
+    def load(self) -> int:
+        """Read all that were published. Raises Unavailable, RegistryUnavailable."""
+
+    def follow(self) -> int:
+        """Read what was published since. Raises Unavailable, RegistryUnavailable."""
+
     def model_for(self, account_id: str, ingest_ms: int) -> MatchModel | None:
         """The model for conversions that arrived then; None where there is none."""
-
-
-class NoModels:
-    """Where nothing was learned yet."""
-
-    def model_for(self, account_id: str, ingest_ms: int) -> None:
-        """None."""
-
-
-NO_MODELS = NoModels()
 
 
 class _Group(NamedTuple):

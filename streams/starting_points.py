@@ -1,9 +1,18 @@
 """Where a role begins a partition, by the kind of state it keeps (delivery.md, rule 3)."""
 
-__all__ = ["LOST", "start_of_facts", "start_of_sums"]
+from collections.abc import Callable, Mapping
+
+from faust.types import TP
+
+from schemas.spans import Partition
+from sinks.redis.fences import Fences, StateLost
+
+__all__ = ["LOST", "begin_behind_fences", "start_of_facts", "start_of_sums"]
 
 #: There is no fence though there is a commit: the state is gone.
 LOST = None
+#: From a partition's fence and commit, None where there is none, and the beginning of its log.
+Rule = Callable[[int | None, int | None, int], int | None]
 
 
 def start_of_facts(fence: int | None, commit: int | None, log_start: int) -> int | None:
@@ -38,3 +47,25 @@ def start_of_sums(fence: int | None, commit: int | None, log_start: int) -> int 
     if fence is None:
         return LOST if commit is not None and commit != log_start else log_start
     return fence + 1
+
+
+async def begin_behind_fences(
+    fences: Fences,
+    partitions: Mapping[TP, Partition],
+    committed: Mapping[TP, int | None],
+    log_starts: Mapping[TP, int],
+    rule: Rule,
+) -> Mapping[TP, int]:
+    """Where each partition begins by the rule; one without a fence gets it there. May be repeated.
+
+    Raises StateLost, Unavailable, Refused.
+    """
+    found = await fences.read(list(partitions.values()))
+    starts = {}
+    for tp, partition in partitions.items():
+        start = rule(found[partition], committed[tp], log_starts[tp])
+        if start is LOST:
+            raise StateLost(fences.role)
+        starts[tp] = start
+    await fences.begin({partition: starts[tp] for tp, partition in partitions.items() if found[partition] is None})
+    return starts

@@ -38,7 +38,7 @@ class Fences:
         """`prefixes` of the keys, one a shard."""
         self._redis = redis
         self._prefixes = prefixes
-        self._role = role
+        self.role = role
         #: As last seen; a server that says less has forgotten something.
         self._known: dict[Partition, int] = {}
         self._seen_connections = 0
@@ -46,7 +46,7 @@ class Fences:
     async def read(self, partitions: Sequence[Partition]) -> Mapping[Partition, int | None]:
         """The fence of each partition, the least of all shards; None where a shard has none. Raises Unavailable."""
         self._known = {}
-        self._seen_connections = self._redis.times_connected
+        connections = self._redis.times_connected
         fields = [_field(partition) for partition in partitions]
         found = await asyncio.gather(*(self._fields(prefix, fields) for prefix in self._prefixes))
         fences = {
@@ -54,6 +54,7 @@ class Fences:
             for partition, *shards in zip(partitions, *found, strict=True)
         }
         self._known = {partition: fence for partition, fence in fences.items() if fence is not None}
+        self._seen_connections = connections  # of before: a server that came back meanwhile may know less than it said
         return fences
 
     async def begin(self, starts: Mapping[Partition, int]) -> None:
@@ -79,12 +80,12 @@ class Fences:
 
         Raises StateLost, StateBehind, Unavailable, Refused.
         """
-        header = packed((self._role, _field(span.partition), span.start, span.end - 1, is_end))
+        header = packed((self.role, _field(span.partition), span.start, span.end - 1, is_end))
         try:
             answer = await self._redis.ask(script(keys=[prefix], args=[header, packed(payload)]))
         except exceptions.ResponseError as error:
             if str(error).startswith("NOFENCE"):
-                raise StateLost(self._role) from error
+                raise StateLost(self.role) from error
             if str(error).startswith("GAP"):
                 raise StateBehind(f"Redis has forgotten records before offset {span.start}") from error
             raise
@@ -104,7 +105,7 @@ class Fences:
             found = await self._fields(prefix, fields)
             for partition, fence in zip(known, found, strict=True):
                 if fence is None:
-                    raise StateLost(self._role)
+                    raise StateLost(self.role)
                 if int(fence) < known[partition]:
                     raise StateBehind(f"Redis has forgotten records up to offset {known[partition]}")
         self._seen_connections = connections
@@ -116,7 +117,7 @@ class Fences:
         return found
 
     def _key(self, prefix: str) -> str:
-        return f"{prefix}f:{self._role}"
+        return f"{prefix}f:{self.role}"
 
 
 def _field(partition: Partition) -> str:

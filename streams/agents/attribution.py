@@ -27,17 +27,19 @@ from schemas.spans import Partition
 from schemas.topics import Topic, topics
 from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.redis.attribution_store import ROLE
-from sinks.redis.fences import StateBehind, StateLost
+from sinks.redis.fences import StateBehind
 from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
 from streams.attribution_inputs import CLICKS, CONVERSIONS, LINKS, Inputs, Part, attribution_store
 from streams.liveness import DELIVERY_TIMEOUT_S
+from streams.matching.models import MatchModels
 from streams.metrics import RoleMetrics
 from streams.offsets import Offsets, require_commits_of
 from streams.patience import Patience
 from streams.settings import Settings
-from streams.settling import NO_MODELS, QUALITY, Models, Settling
-from streams.starting_points import LOST, start_of_facts
+from streams.settling import QUALITY, Models, Settling
+from streams.starting_points import begin_behind_fences, start_of_facts
+from streams.threads import to_its_end
 from streams.transport.chunk import Abandoned, Chunk
 
 __all__ = ["ROLE", "Attribution", "create_attribution_app"]
@@ -68,8 +70,12 @@ class Attribution:
     Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3, 4, 8, 12.
     """
 
-    def __init__(self, settings: Settings, metrics: RoleMetrics, models: Models, rewind: Callable[[], None]) -> None:
-        """`rewind` begins all partitions anew, where `starting_points` says."""
+    def __init__(
+        self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None], models: Models | None = None
+    ) -> None:
+        """`rewind` begins all partitions anew, where `starting_points` says. `models` are those that were published,
+        where no others are given.
+        """
         self._settings = settings
         self._metrics = metrics
         self._rewind = rewind
@@ -81,14 +87,16 @@ class Attribution:
         self._credit_rules = settings.credit_rules()
         producer = {**self._kafka, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
         self._publisher = Publisher(producer, schemas, prefix=settings.namespace, bounds=None)
-        # A flush reports the failures of everybody's records: one agent publishes and flushes at a time.
+        # A flush reports the failures of everybody's records: one chunk's are published and flushed at a time.
         self._emitting = asyncio.Lock()
         self._dead_letters = DeadLetters(self._publisher, ROLE)
         self._store = attribution_store(settings)
         self._inputs = Inputs(settings, schemas, self._store)
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
-        self._settling = Settling(settings, self._store, self._held_decoder, models, self._publish_settled)
+        self._models = models or MatchModels(settings, schemas)
+        self._knows_models = False
+        self._settling = Settling(settings, self._store, self._held_decoder, self._models, self._publish_settled)
         #: Of partitions of clicks: ingest time of the last record that is stored, ms.
         self._stored_until: dict[Partition, int] = {}
 
@@ -108,21 +116,17 @@ class Attribution:
         """Where each partition begins. Raises StateLost, TopicRecreated."""
         await self._patience.wait_for("commits", lambda: asyncio.to_thread(self._require_own_commits))
         partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
-        fences = self._store.fences
-        found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
-        starts = {}
-        for tp, commit in committed.items():
-            start = start_of_facts(found[partitions[tp]], commit, log_starts[tp])
-            if start is LOST:
-                raise StateLost(ROLE)
-            starts[tp] = start
+        if self._settings.matching.settle_after_s and not self._knows_models:
+            await self._patience.wait_for("models", lambda: asyncio.to_thread(self._models.load))
+            self._knows_models = True
         # Until what comes now is stored, nothing is settled.
         self._stored_until = {}
         clicks = {partition: 0 for partition in self._click_partitions() if partition in partitions.values()}
         await self._patience.wait_for("fences", lambda: self._store.note_watermarks(clicks))
-        new = {partitions[tp]: start for tp, start in starts.items() if found[partitions[tp]] is None}
-        await self._patience.wait_for("fences", lambda: fences.begin(new))
-        return starts
+        return await self._patience.wait_for(
+            "fences",
+            lambda: begin_behind_fences(self._store.fences, partitions, committed, log_starts, start_of_facts),
+        )
 
     def _require_own_commits(self) -> None:
         with Offsets(self._settings) as offsets:
@@ -241,6 +245,7 @@ class Attribution:
                 stored_until[partition] = max(self._stored_until.get(partition, 0), now_ms if is_at_end else 0)
 
         async def settle() -> None:
+            await asyncio.to_thread(self._models.follow)
             await self._store.note_watermarks(stored_until)
             await self._settling.run(self._click_partitions())
 
@@ -253,7 +258,7 @@ class Attribution:
 
     async def _publish_settled(self, contract: str, batch: pa.RecordBatch) -> None:
         async with self._emitting:
-            await asyncio.to_thread(self._publisher.publish_batch, contract, batch)
+            await to_its_end(self._publisher.publish_batch, contract, batch)
             await self._flushed()
         self._metrics.sent.labels(contract).inc(batch.num_rows)
         if contract == QUALITY:
@@ -261,7 +266,7 @@ class Attribution:
 
     async def _flushed(self) -> None:
         await self._patience.wait_for(
-            "flush", lambda: asyncio.to_thread(self._publisher.flush, DELIVERY_TIMEOUT_S), passing=(DeliveryPending,)
+            "flush", lambda: to_its_end(self._publisher.flush, DELIVERY_TIMEOUT_S), passing=(DeliveryPending,)
         )
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
@@ -297,7 +302,7 @@ class Attribution:
 
         async def emit() -> None:
             # A failed delivery repeats both; one that is still under way only the waiting.
-            await asyncio.to_thread(publish)
+            await to_its_end(publish)
             await self._flushed()
 
         if not bad and not outputs:
@@ -326,9 +331,9 @@ def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
 
 
-def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models = NO_MODELS) -> App:
+def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models | None = None) -> App:
     """The role as a Faust app: an agent for each topic it reads."""
-    role = Attribution(settings, metrics, models, rewind=lambda: app.consumer.rewind())
+    role = Attribution(settings, metrics, lambda: app.consumer.rewind(), models)
     app = create_app(ROLE, settings, role.starting_points, role.topic_ids)
     contracts = {topic.name: topic.contract for topic in role.topics}
 

@@ -1,8 +1,11 @@
 """`spendloop worker ROLE` and `spendloop load`: the long-running processes."""
 
 import logging
+import os
 import signal
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any, get_args
 
 import click
@@ -12,6 +15,9 @@ from streams.metrics import RoleMetrics, serve_metrics
 from streams.settings import Settings, load_settings
 
 __all__ = ["load", "worker"]
+
+#: Told to end, a loader has so long to come to the end of a step; one that is cut off there is repeated.
+END_BUDGET_S = 20.0
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +62,36 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     settings = load_settings()
     set_up_logging(log_format)
-    stop = threading.Event()
+    told, woken = threading.Event(), threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:
         log.info("stopping at signal %d", number)
-        stop.set()
+        told.set()
+        woken.set()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     loader = Loader(settings, _metrics("loader", settings, metrics_port))
-    loader.run(stop.is_set)
+    work: Future[None] = Future()
+    work.add_done_callback(lambda done: woken.set())
+    # Beside the thread that has the signals, which would not be seen inside a commit: without Kafka that has no end.
+    threading.Thread(target=_complete, args=(work, lambda: loader.run(told.is_set)), daemon=True).start()
+    woken.wait()
+    wait([work], END_BUDGET_S)
+    if not work.done():
+        log.warning("ended in the middle of a step; what is not committed is loaded at the next start")
+        logging.shutdown()
+        os._exit(0)
+    work.result()
+
+
+def _complete(work: "Future[None]", run: Callable[[], None]) -> None:
+    try:
+        run()
+    except BaseException as error:
+        work.set_exception(error)
+    else:
+        work.set_result(None)
 
 
 def _metrics(role: str, settings: Settings, port: int | None) -> RoleMetrics:

@@ -13,7 +13,9 @@ from confluent_kafka import Message
 from schemas.codec import Decoder
 from schemas.definitions import definition
 from schemas.topics import topics
+from sinks.redis.attribution_store import ROLE
 from streams.admin import registry
+from streams.replay.letters import Letters
 from streams.settings import Settings
 from tests.crash.load import Journeys
 from tests.crash.outcome import Found, read_topic
@@ -34,6 +36,8 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
     batches = (batch for batch, _ in _decode(settings, "conversions"))
     conversions = Counter(name for batch in batches for name in batch.column("conversion_id").to_pylist())
     found = Found(sent=conversions.total())
+    with Letters(settings, ROLE) as letters:
+        found.dead_lettered = letters.index().num_rows
     wanted = journeys.touchpoints()
     got = _greatest(_decode(settings, OUTPUT), found, has_forgotten)
     for conversion_id in wanted.keys() - got.keys():

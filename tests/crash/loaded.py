@@ -62,7 +62,9 @@ def _compare_dead_letters(settings: Settings, sent: list[str], found: Found) -> 
     found.to_dead_letter = len(sent)
     clicks = Decoder(topics(settings.namespace)["clicks"], registry(settings))
     with Letters(settings, ROLE) as letters:
-        originals = [letter.fields["value"] for letter in letters.fetch(letters.index())]
+        index = letters.index()
+        originals = [letter.fields["value"] for letter in letters.fetch(index)]
+    found.dead_lettered = index.num_rows
     decoded = clicks.decode(originals, np.zeros(len(originals), np.int64))
     ids = Counter(decoded.batch.column(IDS["clicks"]).to_pylist())
     found.sent += len(sent)

@@ -20,7 +20,6 @@ from schemas.topics import topics
 from streams.admin import apply_topics, registry
 from streams.clickhouse import connect
 from streams.offsets import Offsets
-from streams.replay.letters import Letters
 from streams.settings import Settings
 from tests.conftest import isolate
 from tests.crash.crew import Crew, CrewFailed
@@ -124,7 +123,6 @@ def run_window(
         if not outcome.problems:
             tell("comparing")
             outcome.found = window.compare(settings, load)
-            outcome.found.dead_lettered = _dead_letters(settings, window.role)
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -182,11 +180,3 @@ def _publisher(settings: Settings) -> Iterator[Publisher]:
 
 def _publish(publisher: Publisher, piece: Piece) -> None:
     publisher.publish_table(piece.contract, piece.table)
-
-
-def _dead_letters(settings: Settings, role: str) -> int:
-    """By id: one that was written again after a crash is the same."""
-    if f"{role}.dlt" not in topics():
-        return 0
-    with Letters(settings, role) as letters:
-        return letters.index().num_rows

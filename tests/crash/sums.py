@@ -16,7 +16,7 @@ from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.spans import Partition, Span
 from schemas.topics import topics
-from sinks.redis.fences import StateBehind, StateLost
+from sinks.redis.fences import StateBehind
 from sinks.redis.sums import Contribution, Sums
 from streams.admin import registry, topic_ids
 from streams.app import App, ChunkSchema, create_app, work_through
@@ -25,7 +25,8 @@ from streams.logs import logging_config
 from streams.metrics import RoleMetrics
 from streams.patience import Patience
 from streams.settings import Settings, load_settings
-from streams.starting_points import LOST, start_of_sums
+from streams.starting_points import begin_behind_fences, start_of_sums
+from streams.threads import to_its_end
 from streams.transport import fetched
 from streams.transport.chunk import Abandoned, Chunk
 
@@ -72,17 +73,10 @@ class FencedConsumer:
         self, committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]
     ) -> Mapping[TP, int]:
         partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
-        fences = self._sums.fences
-        found = await self._patience.wait_for("fences", lambda: fences.read(list(partitions.values())))
-        starts = {}
-        for tp, commit in committed.items():
-            start = start_of_sums(found[partitions[tp]], commit, log_starts[tp])
-            if start is LOST:
-                raise StateLost(ROLE)
-            starts[tp] = start
-        new = {partitions[tp]: start for tp, start in starts.items() if found[partitions[tp]] is None}
-        await self._patience.wait_for("fences", lambda: fences.begin(new))
-        return starts
+        return await self._patience.wait_for(
+            "fences",
+            lambda: begin_behind_fences(self._sums.fences, partitions, committed, log_starts, start_of_sums),
+        )
 
     async def work(self, chunk: Chunk) -> None:
         """Work on a chunk; when it returns, the chunk may be finished."""
@@ -97,9 +91,7 @@ class FencedConsumer:
             self._publisher.flush()
 
         async with self._producing:  # a flush reports the failures of everybody's records
-            await self._patience.wait_for(
-                "produce", lambda: asyncio.to_thread(produce), require_wanted=chunk.require_current
-            )
+            await self._patience.wait_for("produce", lambda: to_its_end(produce), require_wanted=chunk.require_current)
 
     async def _add(self, chunk: Chunk) -> None:
         times = np.fromiter((record.timestamp for record in chunk.records), np.int64, len(chunk.records))

@@ -26,6 +26,8 @@ from tests.conftest import isolate
 from tests.integration.roles import Role, running, wait_until, wait_until_attributed, wait_until_loaded
 
 OUTAGE_S = float(os.environ.get("SPENDLOOP_OUTAGE_S", "6"))
+#: A role that is told to end does, whatever is away.
+END_S = 60.0
 #: What waits where a server is away, by role.
 WAITING = {
     "kafka": {},
@@ -64,7 +66,7 @@ class Load(threading.Thread):
     def __init__(self, settings: Settings, account: str) -> None:
         super().__init__(daemon=True)
         self._settings = settings
-        self._account = account
+        self.account = account
         self._enough = threading.Event()
         self.visitors = 0
         self.failure: Exception | None = None
@@ -88,7 +90,7 @@ class Load(threading.Thread):
         assert self.failure is None, self.failure
 
     def _publish(self, publisher: Publisher, visitors: range) -> None:
-        fixed = {"account_id": self._account, "consent": "granted", "limited_data_use": False}
+        fixed = {"account_id": self.account, "consent": "granted", "limited_data_use": False}
         now = datetime.now(UTC)
         clicks = [
             fixed | {"click_id": f"k{n}-{m}", "visitor_id": f"v{n}", "event_time": now}
@@ -137,14 +139,41 @@ def test_an_outage_is_waited_out(
         time.sleep(2)
     finally:
         load.stop()
-    wait_until_attributed(deployment, roles)
-    wait_until_loaded(deployment, roles, "clicks", "conversions", "attributed-conversions")
-    assert found(deployment, name) == {
+    require_all_of(load, deployment, roles)
+
+
+def test_roles_that_are_told_to_end_while_kafka_is_away_do_and_lose_nothing(
+    own_stack: LocalStack, deployment: Settings, roles: list[Role], tmp_path: Path
+) -> None:
+    load = Load(deployment, "ended")
+    load.start()
+    try:
+        before = [received(role) for role in roles]
+        wait_until(lambda: all(received(role) > n for role, n in zip(roles, before, strict=True)), roles, "work")
+        process = read_state(own_stack.directory).process("kafka")
+        assert process is not None
+        stop(process, grace_s=0)
+        time.sleep(2)  # there is something now that cannot be published, or committed
+        for role in roles:
+            role.process.terminate()
+        assert [role.process.wait(END_S) for role in roles] == [0, 0]
+        own_stack.up(print)
+        roles[:] = [Role(name, tmp_path / f"{name}.log") for name in ("attribution", "loader")]
+    finally:
+        load.stop()
+    require_all_of(load, deployment, roles)
+
+
+def require_all_of(load: Load, settings: Settings, roles: list[Role]) -> None:
+    """Nothing of the load is lost, doubled or dead-lettered."""
+    wait_until_attributed(settings, roles)
+    wait_until_loaded(settings, roles, "clicks", "conversions", "attributed-conversions")
+    assert found(settings, load.account) == {
         "clicks": 2 * load.visitors,
         "conversions": load.visitors,
         "attributed with both": load.visitors,
     }
-    with Offsets(deployment) as offsets:
+    with Offsets(settings) as offsets:
         assert not any(offsets.ends("attribution.dlt").values())
         assert not any(offsets.ends("loader.dlt").values())
 

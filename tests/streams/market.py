@@ -32,6 +32,12 @@ class OneModel:
     def __init__(self, model: MatchModel) -> None:
         self._model = model
 
+    def load(self) -> int:
+        return 1
+
+    def follow(self) -> int:
+        return 0
+
     def model_for(self, account_id: str, ingest_ms: int) -> MatchModel:
         return self._model
 

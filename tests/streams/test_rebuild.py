@@ -119,6 +119,27 @@ def test_a_lost_state_is_refused_and_rebuilt(deployment: Settings, server: redis
     assert len(found) == 315
 
 
+def test_a_log_that_ends_with_what_is_no_record_is_read_to_its_end(
+    deployment: Settings, server: redis.Redis, tmp_path: Path
+) -> None:
+    click = {"account_id": "acme", "consent": "granted", "limited_data_use": False, "event_time": NOW}
+    kafka = {**deployment.kafka.client(), "transactional.id": deployment.namespace}
+    with Publisher(kafka, registry(deployment), prefix=deployment.namespace) as publisher:
+        publisher._producer.init_transactions()
+        publisher._producer.begin_transaction()
+        publisher.publish_records("clicks", [click | {"click_id": f"k{n}", "visitor_id": f"v{n}"} for n in range(40)])
+        publisher._producer.commit_transaction()
+    with running(tmp_path, "attribution") as roles:
+        wait_until_attributed(deployment, roles)
+    before = state(server, deployment)
+    server.delete(*before)
+
+    done = spendloop("rebuild", "attribution", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "40 records read, 0 of them bad" in done.stdout
+    assert state(server, deployment) == before
+
+
 def test_a_rebuild_may_be_run_again_and_needs_the_role_to_be_stopped(
     deployment: Settings, server: redis.Redis, tmp_path: Path
 ) -> None:

@@ -1,9 +1,13 @@
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from streams.settings import Settings, SettingsError, load_settings
 
+SETTINGS_PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 TOML = """
 namespace = "eu."
 [kafka]
@@ -121,3 +125,22 @@ def test_an_age_for_one_topic_leaves_the_others() -> None:
     assert settings.event_time_bounds("crm-events") is not None
     with pytest.raises(SettingsError, match="clikcs"):
         from_file(TOML + "[events.max_age_d]\nclikcs = 10\n")
+
+
+def documented() -> str:
+    [text] = re.findall(r"```toml\n(.*?)```", SETTINGS_PAGE.read_text(), re.DOTALL)
+    return text
+
+
+def test_the_documentation_names_every_setting_there_is() -> None:
+    page = tomllib.loads(documented())
+    assert page.keys() == Settings.model_fields.keys()
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            assert page[name].keys() == field.annotation.model_fields.keys(), name
+
+
+def test_the_documentation_gives_the_defaults() -> None:
+    page = from_file(documented())
+    for section in (page.events, page.attribution, page.loader, page.metrics):
+        assert section == type(section)()

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,35 @@ def test_a_server_that_forgot_its_last_second_is_found_out_whichever_partition_a
         assert (await store.fences.read([A, B]))[A] == 9
         await store.add_touchpoints(Span(A, 10, 20), clicks("v2"))
         await store.add_touchpoints(Span(B, 0, 5), clicks("v3"))
+
+    scenario(server, steps)
+
+
+def test_a_server_that_forgot_while_the_fences_were_read_is_found_out(server: Server) -> None:
+    """Another chunk, at work on another partition, has met it first."""
+
+    async def steps(store: AttributionStore) -> None:
+        await store.fences.begin({A: 0, B: 0})
+        await store.add_touchpoints(Span(A, 0, 10), clicks("v1"))
+        kept = server.logged_bytes()
+        await store.add_touchpoints(Span(A, 10, 20), clicks("v2"))
+        answer = store.fences._fields
+
+        async def slow(*question: Any) -> Any:
+            store.fences._fields = answer  # type: ignore[method-assign]
+            found = await answer(*question)
+            server.kill()
+            server.cut_log(kept)
+            server.start()
+            for _ in range(2):  # the first may find the connection broken
+                with suppress(Unavailable):
+                    await store.add_touchpoints(Span(B, 0, 5), clicks("v3"))
+            return found
+
+        store.fences._fields = slow  # type: ignore[method-assign]
+        assert await store.fences.read([A, B]) == {A: 19, B: -1}
+        with pytest.raises(StateBehind):
+            await store.add_touchpoints(Span(B, 5, 6), clicks("v4"))
 
     scenario(server, steps)
 

@@ -2,12 +2,13 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.topics import topics
 from sinks.clickhouse.migrations import apply
@@ -155,6 +156,47 @@ def test_a_process_that_was_given_up_comes_back_with_its_insert_and_its_commit(
             os.kill(zombie.process.pid, signal.SIGCONT)
             zombie.stop()
     assert loaded(deployment) == ids(*range(1200))
+
+
+def test_a_static_member_is_back_without_a_rebalance(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.loader.partitions.SESSION_TIMEOUT_S", 120.0)  # however long the restart takes here
+    with monkeypatch.context() as patch:
+        patch.setenv("SPENDLOOP_KAFKA__GROUP_INSTANCE_ID", "first")
+        static = load_settings()
+    revoked: list[int] = []
+    with running(deployment, lambda loader: note_revokes(loader, revoked)) as other:
+        with running(static) as first:
+            wait_for(lambda: "first" in members_with_partitions(deployment), "a share of the static member")
+            publish(deployment, 0, 400)
+            wait_for(lambda: is_caught_up(deployment))
+            assert first.metric("sent_events_total", target="clicks")
+        before = list(revoked)
+        publish(deployment, 400, 400)
+        assert "first" in members_with_partitions(deployment)
+        with running(static) as first:
+            wait_for(lambda: is_caught_up(deployment))
+            assert first.metric("sent_events_total", target="clicks")
+        assert revoked == before
+        assert not other.has_stopped()
+    assert loaded(deployment) == ids(*range(800))
+
+
+def note_revokes(loader: Loader, revoked: list[int]) -> None:
+    original = loader._partitions._on_revoke
+
+    def on_revoke(consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        revoked.append(len(partitions))
+        original(consumer, partitions)
+
+    loader._partitions._on_revoke = on_revoke  # type: ignore[method-assign]
+
+
+def members_with_partitions(settings: Settings) -> set[str | None]:
+    """Of the loader's group, by the name of their own; None for those without."""
+    group = settings.group("loader")
+    admin = AdminClient(settings.kafka.client())
+    found = admin.describe_consumer_groups([group])[group].result()
+    return {member.group_instance_id for member in found.members if member.assignment.topic_partitions}
 
 
 def committed(settings: Settings) -> dict[int, int]:

@@ -17,7 +17,7 @@ from streams.admin import RecordsGone
 from streams.app import ChunkSchema, create_app, work_through
 from streams.settings import Settings
 from streams.transport import driver
-from streams.transport.chunk import Chunk
+from streams.transport.chunk import Abandoned, Chunk
 from streams.transport.fetched import MAX_CHUNK_BYTES, MAX_CHUNK_RECORDS
 
 TIMEOUT_S = 60
@@ -144,6 +144,60 @@ def test_partitions_are_worked_on_together_and_each_in_order(settings: Settings)
     asyncio.run(run_until(lane(settings, source, work), lambda: sum(map(len, seen.values())) == 12_000))
     assert seen == {0: list(range(0, 12_000, 2)), 1: list(range(1, 12_000, 2))}
     assert source.committed(settings.group("lane")) == 12_000
+
+
+def test_of_chunks_at_work_together_one_that_raises_ends_all_uncommitted(settings: Settings) -> None:
+    source = Source(settings, partitions=2)
+    source.publish(10)
+    begun: list[Chunk] = []
+
+    async def work(chunk: Chunk) -> None:
+        begun.append(chunk)
+        while len(begun) < 2:
+            await asyncio.sleep(0.01)
+        if chunk is begun[0]:
+            raise ZeroDivisionError
+        await asyncio.Event().wait()
+
+    app = lane(settings, source, work)
+    asyncio.run(run_until(app, lambda: False))
+    assert isinstance(app.crash_reason, ZeroDivisionError)
+    assert [chunk.is_abandoned for chunk in begun] == [True, True]
+    assert source.committed(settings.group("lane")) == 0
+
+
+def test_what_is_at_work_while_all_partitions_begin_again_ends_first_and_counts_for_nothing(settings: Settings) -> None:
+    """As where Redis has forgotten, which one chunk finds out while others go on."""
+    source = Source(settings, partitions=2)
+    source.publish(12_000)
+    first: dict[int, Chunk] = {}
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    at_work: set[int] = set()
+
+    async def work(chunk: Chunk) -> None:
+        assert chunk.partition not in at_work
+        at_work.add(chunk.partition)
+        if chunk.partition in first:
+            seen[chunk.partition] += [int(record.value) for record in chunk.records]
+        else:
+            first[chunk.partition] = chunk
+            await find_out_that_all_begin_again(chunk)
+        at_work.remove(chunk.partition)
+
+    async def find_out_that_all_begin_again(chunk: Chunk) -> None:
+        while len(first) < 2:
+            await asyncio.sleep(0.01)
+        if chunk.partition == 0:
+            app.consumer.rewind()
+            at_work.remove(chunk.partition)
+            raise Abandoned("forgotten")
+        await asyncio.sleep(0.3)
+
+    app = lane(settings, source, work)
+    group = settings.group("lane")
+    asyncio.run(run_until(app, lambda: sum(map(len, seen.values())) >= 12_000 and source.committed(group) == 12_000))
+    assert seen == {0: list(range(0, 12_000, 2)), 1: list(range(1, 12_000, 2))}
+    assert [chunk.is_abandoned for chunk in first.values()] == [True, True]
 
 
 def test_what_is_committed_beside_the_offset_is_read_as_it_is(settings: Settings) -> None:
