@@ -82,7 +82,7 @@ def test_conversions_without_an_identifier_are_matched_when_the_clicks_are_in(
         wait_until_loaded(deployment, roles, "attributed-conversions", "attribution-quality")
     rows = attributed(deployment)
     used = {name: rows[name] for name in open_ if rows[name]["is_used_for_reporting"]}
-    assert all(row["confidence_ad"] >= 0.5 and row["layer"] in BY_EVIDENCE for row in used.values())
+    assert [row for row in used.values() if row["layer"] not in BY_EVIDENCE or row["confidence_ad"] < 0.5] == []
     right = [true_ads[name.removeprefix("again-")] in row["ads"] for name, row in used.items()]
     assert len(right) > 20
     assert sum(right) / len(right) > 0.7

@@ -90,7 +90,7 @@ def _nullable_absent(topic: str) -> dict[str, None]:
 def columns(clickhouse: ClickHouse, topic: str) -> dict[str, str]:
     found = clickhouse.query(
         f"SELECT name, type FROM system.columns WHERE database = '{clickhouse.database}' "
-        f"AND table = '{table_name(topic)}' AND default_kind = ''"
+        f"AND table = '{table_name(topic)}' AND default_kind IN ('', 'DEFAULT')"
     )
     return dict(zip(found.column("name").to_pylist(), found.column("type").to_pylist(), strict=True))
 
