@@ -160,6 +160,13 @@ class AttributionSettings(_Section):
     )
 
 
+class CreditSettings(_Section):
+    """How often the models of channels are computed, and of which journeys."""
+
+    interval_s: float = Field(3_600.0, gt=0, description="Between the times they are computed for.")
+    period_d: int = Field(30, ge=1, le=400, description="Journeys that ended so many days before count.")
+
+
 class LoaderSettings(_Section):
     """Sizes of ClickHouse blocks."""
 
@@ -189,6 +196,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings
     events: EventSettings = EventSettings()
     attribution: AttributionSettings = AttributionSettings()
+    credit: CreditSettings = CreditSettings()
     loader: LoaderSettings = LoaderSettings()
     metrics: MetricsSettings = MetricsSettings()
     accounts: dict[str, AccountSettings] = {}

@@ -13,7 +13,17 @@ from sinks.clickhouse import coarsen
 __all__ = ["LOADED", "table_name", "to_rows"]
 
 #: Topics that are loaded, one table each.
-LOADED = ("clicks", "conversions", "crm-events", "ad-performance", "attributed-conversions", "identity-links")
+LOADED = (
+    "clicks",
+    "conversions",
+    "crm-events",
+    "ad-performance",
+    "attributed-conversions",
+    "identity-links",
+    "model-credit",
+)
+#: Tables that hold all versions there were, where the topic's own name is that of a view of the newest.
+VERSIONS = {"model-credit": "model_credit_versions"}
 
 UTM = tuple(f"utm_{part}" for part in ("source", "medium", "campaign", "term", "content", "id"))
 #: Columns that stand for one a table must not hold: name in the table -> how it comes from the original.
@@ -34,7 +44,7 @@ def table_name(contract: str) -> str:
     >>> table_name("ad-performance")
     'ad_performance'
     """
-    return re.sub(r"\W", "_", contract)
+    return VERSIONS.get(contract) or re.sub(r"\W", "_", contract)
 
 
 def to_rows(

@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any, get_args
 
 import click
@@ -26,18 +27,26 @@ metrics_option = click.option("--metrics-port", type=int, help="Overrides metric
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["attribution"]))
+@click.argument("role", type=click.Choice(["attribution", "credit"]))
 @log_option
 @metrics_option
 def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
-    """Run one role as a Faust worker. More processes of a role share its partitions."""
+    """Run one role. More processes of a role share its partitions."""
+    settings = load_settings()
+    set_up_logging(log_format)
+    metrics = _metrics(role, settings, metrics_port)
+    if role == "credit":
+        _compute_credit(settings, metrics)
+    else:
+        _attribute(settings, metrics, log_format)
+
+
+def _attribute(settings: Settings, metrics: RoleMetrics, log_format: LogFormat) -> None:
     import faust
 
     from streams.agents.attribution import create_attribution_app
 
-    settings = load_settings()
-    set_up_logging(log_format)
-    app = create_attribution_app(settings, _metrics(role, settings, metrics_port))
+    app = create_attribution_app(settings, metrics)
     faust.Worker(
         app,
         loglevel="INFO",
@@ -45,6 +54,12 @@ def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
         redirect_stdouts=False,
         quiet=True,
     ).execute_from_commandline()
+
+
+def _compute_credit(settings: Settings, metrics: RoleMetrics) -> None:
+    from streams.credit.role import ModelCredit
+
+    ModelCredit(settings, metrics, _told_to_stop()).run()
 
 
 @click.command()
@@ -56,6 +71,12 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     settings = load_settings()
     set_up_logging(log_format)
+    loader = Loader(settings, _metrics("loader", settings, metrics_port))
+    loader.run(_told_to_stop())
+
+
+def _told_to_stop() -> Callable[[], bool]:
+    """Whether a signal has asked this process to end."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:
@@ -64,8 +85,7 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    loader = Loader(settings, _metrics("loader", settings, metrics_port))
-    loader.run(stop.is_set)
+    return stop.is_set
 
 
 def _metrics(role: str, settings: Settings, port: int | None) -> RoleMetrics:
