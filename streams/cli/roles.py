@@ -34,19 +34,18 @@ def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
     """Run one role. More processes of a role share its partitions."""
     settings = load_settings()
     set_up_logging(log_format)
-    metrics = _metrics(role, settings, metrics_port)
     if role == "credit":
-        _compute_credit(settings, metrics)
+        _compute_credit(settings, metrics_port)
     else:
-        _attribute(settings, metrics, log_format)
+        _attribute(settings, metrics_port, log_format)
 
 
-def _attribute(settings: Settings, metrics: RoleMetrics, log_format: LogFormat) -> None:
+def _attribute(settings: Settings, metrics_port: int | None, log_format: LogFormat) -> None:
     import faust
 
     from streams.agents.attribution import create_attribution_app
 
-    app = create_attribution_app(settings, metrics)
+    app = create_attribution_app(settings, _metrics("attribution", settings, metrics_port))
     faust.Worker(
         app,
         loglevel="INFO",
@@ -56,10 +55,11 @@ def _attribute(settings: Settings, metrics: RoleMetrics, log_format: LogFormat) 
     ).execute_from_commandline()
 
 
-def _compute_credit(settings: Settings, metrics: RoleMetrics) -> None:
+def _compute_credit(settings: Settings, metrics_port: int | None) -> None:
     from streams.credit.role import ModelCredit
 
-    ModelCredit(settings, metrics, _told_to_stop()).run()
+    should_stop = _told_to_stop()
+    ModelCredit(settings, _metrics("credit", settings, metrics_port), should_stop).run()
 
 
 @click.command()
@@ -71,8 +71,9 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     settings = load_settings()
     set_up_logging(log_format)
+    should_stop = _told_to_stop()
     loader = Loader(settings, _metrics("loader", settings, metrics_port))
-    loader.run(_told_to_stop())
+    loader.run(should_stop)
 
 
 def _told_to_stop() -> Callable[[], bool]:
