@@ -33,7 +33,7 @@ class Role:
     """One role.
 
     command: what starts a process of it, after `spendloop`.
-    inputs: the topics of the contract it reads, beside that of its retries. None where it reads tables.
+    inputs: the topics of the contract it reads, beside that of its retries; empty where it reads tables.
     repeats: processing a record again changes nothing, since its effects are idempotent by id. A role whose state
         adds up, or depends on order, is rebuilt instead.
     accept: tells what the role keeps outside Kafka, such as fences, of a new generation of a topic it reads. None

@@ -55,7 +55,7 @@ class ModelCredit:
         self._patience = Patience(metrics)
         names = topics(settings.namespace)
         kafka, schemas = settings.kafka.client(), registry(settings)
-        self._topic_ids = topic_ids(kafka, [names[contract].name for contract in SOURCES])
+        self._topic_ids = topic_ids(kafka, [names[contract].name for contract in (*SOURCES, OUTPUT)])
         self._ids_by_contract = {contract: self._topic_ids[names[contract].name] for contract in SOURCES}
         producer = {**kafka, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
         self._publisher = Publisher(producer, schemas, prefix=settings.namespace, bounds=None)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.credit.journeys import PathOutcome, count_journeys, credit_journeys
@@ -24,6 +24,7 @@ def outcomes(draw: st.DrawFn) -> PathOutcome:
 
 
 @given(st.lists(outcomes(), max_size=12))
+@settings(max_examples=40)
 @pytest.mark.parametrize(("model", "order"), [*((model, 1) for model in MODELS), ("markov", 2), ("markov", 3)])
 def test_credit_is_that_of_the_counts_and_each_value_is_conserved(
     model: str, order: int, found: Sequence[PathOutcome]

@@ -3,93 +3,17 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.path_counts import Period, converting_accounts, path_counts
-from tests.sinks.clickhouse.loading import load
+from tests.sinks.clickhouse.journeys import DAY_MS, HOUR_MS, Click, Conversion, put
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 BASE_MS = 20_000 * DAY_MS
 LOOKBACK_S = 2 * 86_400
 PERIOD = Period(BASE_MS + 10 * DAY_MS, BASE_MS + 30 * DAY_MS)
-REQUIRED = {"consent": "granted", "limited_data_use": False}
-Row = dict[str, Any]
-
-
-class Click(NamedTuple):
-    account: str
-    click_id: str
-    visitor: str | None
-    event_ms: int
-    channel: str | None
-    version: int = 0
-
-    def record(self) -> Row:
-        return {
-            **REQUIRED,
-            "account_id": self.account,
-            "click_id": self.click_id,
-            "visitor_id": self.visitor,
-            "event_time": datetime.fromtimestamp(self.event_ms / 1000, UTC),
-            "channel": self.channel,
-            "source_version": self.version,
-        }
-
-
-class Conversion(NamedTuple):
-    account: str
-    conversion_id: str
-    event: str
-    event_ms: int
-    touchpoints: Sequence[Click]
-    value_micros: int | None
-    currency: str | None
-    facts_held: int = 1
-
-    def record(self) -> Row:
-        members = ("interaction", "ad_account_id", "campaign_id", "adset_id", "ad_id", "creative_id")
-        return {
-            **REQUIRED,
-            "account_id": self.account,
-            "conversion_id": self.conversion_id,
-            "event_name": self.event,
-            "event_time": datetime.fromtimestamp(self.event_ms / 1000, UTC),
-            "conversion_ingest_time": datetime.fromtimestamp(0, UTC),
-            "value_micros": self.value_micros,
-            "currency": self.currency,
-            "epoch": 0,
-            "facts_held": self.facts_held,
-            "origin_topic": "clicks",
-            "origin_topic_id": "x",
-            "origin_partition": 0,
-            "origin_offset": 0,
-            "layer": "visitor_id" if self.touchpoints else "none",
-            "lookback_window_s": LOOKBACK_S,
-            "model_version": "m",
-            "touchpoints": [
-                {
-                    **dict.fromkeys(members, ""),
-                    "click_id": click.click_id,
-                    "visitor_id": click.visitor,
-                    "event_time": datetime.fromtimestamp(click.event_ms / 1000, UTC),
-                    "channel": click.channel,
-                }
-                for click in self.touchpoints
-            ],
-            "credits": [],
-        }
-
-
-def put(clickhouse: ClickHouse, *records: Click | Conversion, token: str) -> None:
-    for kind, topic in ((Click, "clicks"), (Conversion, "attributed-conversions")):
-        rows = [record.record() for record in records if isinstance(record, kind)]
-        if rows:
-            load(clickhouse, topic, rows, f"{topic}-{token}")
 
 
 def counted(clickhouse: ClickHouse, account: str, event: str = "Purchase") -> dict[Any, tuple[int, ...]]:

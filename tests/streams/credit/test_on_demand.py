@@ -11,7 +11,7 @@ from sinks.clickhouse.migrations import apply
 from streams.cli.main import cli
 from streams.clickhouse import connect, migrations
 from streams.settings import Settings
-from tests.sinks.clickhouse.test_path_counts import DAY_MS, HOUR_MS, Click, Conversion, put
+from tests.sinks.clickhouse.journeys import DAY_MS, HOUR_MS, Click, Conversion, put
 
 JUNE_MS = 1_748_736_000_000
 
