@@ -1,6 +1,6 @@
--- Every version of an attributed conversion, one row each, however often it came. attributed_conversions keeps only the
--- newest; what it is given is copied here as it comes. A version that comes again is the same row and replaces itself,
--- and nothing is added up, so that neither a repeated block nor an older version behind a newer one shows.
+-- Every version of an attributed conversion, one row each, as it was first published. attributed_conversions keeps only
+-- the newest; what it is given is copied here as it comes. Nothing is added up, and a version that comes again gives way
+-- to itself, so that neither a repeated block nor a repeated record shows.
 CREATE TABLE IF NOT EXISTS attribution_versions (
     account_id LowCardinality(String),
     conversion_id String,
@@ -19,9 +19,12 @@ CREATE TABLE IF NOT EXISTS attribution_versions (
     confidence_ad Nullable(Float64),
     model_version LowCardinality(String),
     touchpoints Nested (click_id String, channel LowCardinality(String), ad_account_id LowCardinality(String), ad_id String),
-    credits Nested (model LowCardinality(String), shares Array(Float64), value_micros Array(Int64))
+    credits Nested (model LowCardinality(String), shares Array(Float64), value_micros Array(Int64)),
+    kafka_offset Int64 COMMENT 'versions of a conversion are in one partition',
+    precedence UInt128 MATERIALIZED bitNot(bitShiftLeft(toUInt128(toUnixTimestamp64Milli(ingest_time)), 64) + toUInt128(kafka_offset))
+        COMMENT 'the earlier it was published the greater'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = ReplacingMergeTree(precedence)
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (account_id, conversion_id, epoch, facts_held)
 -- As for clicks.
@@ -35,22 +38,26 @@ SELECT
     account_id, conversion_id, epoch, facts_held, event_name, event_time, ingest_time, value_micros, currency,
     origin_topic, origin_partition, origin_offset, layer, confidence_person, confidence_ad, model_version,
     touchpoints.click_id, touchpoints.channel, touchpoints.ad_account_id, touchpoints.ad_id,
-    credits.model, credits.shares, credits.value_micros
+    credits.model, credits.shares, credits.value_micros, kafka_offset
 FROM attributed_conversions;
 
 -- What was there before. A row that the view has copied meanwhile replaces itself.
-INSERT INTO attribution_versions
+INSERT INTO attribution_versions (
+    account_id, conversion_id, epoch, facts_held, event_name, event_time, ingest_time, value_micros, currency,
+    origin_topic, origin_partition, origin_offset, layer, confidence_person, confidence_ad, model_version,
+    touchpoints.click_id, touchpoints.channel, touchpoints.ad_account_id, touchpoints.ad_id,
+    credits.model, credits.shares, credits.value_micros, kafka_offset
+)
 SELECT
     account_id, conversion_id, epoch, facts_held, event_name, event_time, ingest_time, value_micros, currency,
     origin_topic, origin_partition, origin_offset, layer, confidence_person, confidence_ad, model_version,
     touchpoints.click_id, touchpoints.channel, touchpoints.ad_account_id, touchpoints.ad_id,
-    credits.model, credits.shares, credits.value_micros
+    credits.model, credits.shares, credits.value_micros, kafka_offset
 FROM attributed_conversions;
 
--- Each version that another replaced, with what it said and what has been said since. `replaced_at` is when the newer
--- one was published; a version that came after the one that replaces it never counted, for versions are in the order of
--- what was known, not of when they were published. `credits` are tuples of model, shares and micros, in the order of
--- the touchpoints.
+-- Each version that another replaced, with what it said and what was said from then on. Versions are in the order of what
+-- was known, not of when they were published: one that was published behind a greater one never counted, and is not
+-- here. `credits` are tuples of model, shares and micros, in the order of the touchpoints.
 CREATE VIEW IF NOT EXISTS attribution_revisions AS
 SELECT
     account_id, conversion_id, event_name, event_time, epoch, facts_held, ingest_time AS published_at,
@@ -59,8 +66,7 @@ SELECT
     newer.4 AS replaced_by_layer, newer.5 AS replaced_by_value_micros, newer.6 AS replaced_by_currency,
     newer.7 AS replaced_by_click_ids, newer.8 AS replaced_by_channels, newer.9 AS replaced_by_ad_account_ids,
     newer.10 AS replaced_by_ad_ids, newer.11 AS replaced_by_credits,
-    newer.12 AS cause_topic, newer.13 AS cause_partition, newer.14 AS cause_offset,
-    published_at < replaced_at AS has_counted
+    newer.12 AS cause_topic, newer.13 AS cause_partition, newer.14 AS cause_offset
 FROM (
     SELECT
         *,
@@ -74,6 +80,7 @@ FROM (
         SELECT
             account_id, conversion_id, event_name, event_time, epoch, facts_held, ingest_time, layer, value_micros,
             currency, origin_topic, origin_partition, origin_offset,
+            max((epoch, facts_held)) OVER until_then = (epoch, facts_held) AS has_counted,
             touchpoints.click_id AS click_ids,
             arrayMap(name -> toString(name), touchpoints.channel) AS channels,
             arrayMap(name -> toString(name), touchpoints.ad_account_id) AS ad_account_ids,
@@ -83,7 +90,9 @@ FROM (
                 attributed.credits.value_micros
             ) AS credits
         FROM attribution_versions AS attributed FINAL
+        WINDOW until_then AS (PARTITION BY account_id, conversion_id ORDER BY ingest_time, kafka_offset)
     )
+    WHERE has_counted
     WINDOW versions AS (
         PARTITION BY account_id, conversion_id ORDER BY epoch, facts_held
         ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING
@@ -94,14 +103,14 @@ WHERE number < versions_held;
 -- What each revision took from an ad and gave to another, by model.
 CREATE VIEW IF NOT EXISTS credit_revisions AS
 SELECT
-    account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, has_counted,
+    account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at,
     model, ad_account_id, ad_id, currency,
     sumIf(share, NOT is_after) AS conversions_before, sumIf(share, is_after) AS conversions_after,
     toDecimal128(sumIf(toInt128(micros), NOT is_after), 6) / 1000000 AS value_before,
     toDecimal128(sumIf(toInt128(micros), is_after), 6) / 1000000 AS value_after
 FROM (
     SELECT
-        account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, has_counted, is_after,
+        account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, is_after,
         currency, credit.1 AS model,
         arrayZip(
             ad_account_ids, ad_ids, credit.2, if(empty(credit.3), arrayMap(share -> toInt64(0), credit.2), credit.3)
@@ -109,14 +118,14 @@ FROM (
     FROM (
         SELECT *, false AS is_after FROM (
             SELECT
-                account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, has_counted,
+                account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at,
                 toString(currency) AS currency, ad_account_ids, ad_ids, credits
             FROM attribution_revisions
         )
         UNION ALL
         SELECT *, true AS is_after FROM (
             SELECT
-                account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, has_counted,
+                account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at,
                 replaced_by_currency AS currency, replaced_by_ad_account_ids AS ad_account_ids,
                 replaced_by_ad_ids AS ad_ids, replaced_by_credits AS credits
             FROM attribution_revisions
@@ -127,5 +136,5 @@ FROM (
 ARRAY JOIN
     parts.1 AS ad_account_id, parts.2 AS ad_id, parts.3 AS share, parts.4 AS micros
 GROUP BY
-    account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, has_counted, model,
+    account_id, conversion_id, event_name, event_time, epoch, facts_held, replaced_at, model,
     ad_account_id, ad_id, currency;

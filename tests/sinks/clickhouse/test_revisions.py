@@ -4,7 +4,7 @@ import random
 from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -82,7 +82,6 @@ def test_a_revision_says_what_was_there_and_what_replaced_it_when_and_why(tables
     assert (row["ad_ids"], row["replaced_by_ad_ids"]) == (["a"], ["b", "a"])
     assert (row["value_micros"], row["replaced_by_value_micros"]) == (100, 60)
     assert (row["cause_topic"], row["cause_partition"], row["cause_offset"]) == ("clicks", 3, 5)
-    assert row["has_counted"]
     money = Decimal(1).scaleb(-6)
     assert changes(tables, "told", "first") == {
         (1, "a"): (1.0, 0.0, 100 * money, 0),
@@ -94,57 +93,59 @@ def test_a_revision_says_what_was_there_and_what_replaced_it_when_and_why(tables
     }
 
 
-def test_a_version_that_came_behind_the_one_that_replaces_it_never_counted(tables: ClickHouse) -> None:
-    load(tables, "attributed-conversions", [version("behind", 0, 5, ["a"])], "behind-1", [1_000])
-    load(tables, "attributed-conversions", [version("behind", 0, 2, ["b"])], "behind-2", [2_000])
-    [row] = revisions(tables, "behind")
-    assert (row["facts_held"], row["replaced_by_facts_held"], row["has_counted"]) == (2, 5, False)
+def test_a_version_published_behind_a_greater_one_never_counted(tables: ClickHouse) -> None:
+    for number, facts_held in enumerate((1, 5, 3, 5, 1, 6)):
+        load(tables, "attributed-conversions", [version("behind", 0, facts_held, ["a"])], f"behind-{number}", [number])
+    found = [(row["facts_held"], row["replaced_by_facts_held"]) for row in revisions(tables, "behind")]
+    assert found == [(1, 5), (5, 6)]
 
 
 def test_what_was_unattributed_or_without_value_is_told_too(tables: ClickHouse) -> None:
-    load(tables, "attributed-conversions", [version("none", 0, 1, [])], "none-1")
-    load(tables, "attributed-conversions", [version("none", 0, 2, ["a"], None)], "none-2")
+    load(tables, "attributed-conversions", [version("none", 0, 1, [])], "none-1", [1])
+    load(tables, "attributed-conversions", [version("none", 0, 2, ["a"], None)], "none-2", [2])
     [row] = revisions(tables, "none")
     assert (row["layer"], row["replaced_by_layer"], row["credits"]) == ("none", "visitor_id", [])
     assert changes(tables, "none", "first") == {(1, "a"): (0.0, 1.0, 0, 0)}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_each_version_is_told_once_whatever_is_repeated_and_in_which_order(tables: ClickHouse, seed: int) -> None:
+def test_what_counted_in_turn_is_told_whatever_is_repeated_and_loaded_in_whichever_order(
+    tables: ClickHouse, seed: int
+) -> None:
     dice = random.Random(seed)
-    kept: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
-    blocks = []
-    for number in range(30):
-        name = f"s{seed}-{number % 10}"
-        key = dice.choice([0, 0, 7]), dice.randrange(6)
-        kept[name].add(key)
-        # The same version is the same record, whoever publishes it.
-        ads = random.Random(str(key)).choices("abc", k=key[1] % 4)
-        blocks.append((f"revisions-{seed}-{number}", version(name, *key, ads)))
-    deliveries = [*blocks, *blocks, *((f"{token}-other", row) for token, row in blocks)]
+    published: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    blocks: list[tuple[list[Row], list[int]]] = []
+    for block in (range(start, start + 10) for start in range(0, 80, 10)):
+        rows = []
+        for _ in block:
+            name, key = f"s{seed}-{dice.randrange(8)}", (dice.choice([0, 0, 7]), dice.randrange(6))
+            published[name].append(key)
+            # The same version is the same record, whoever publishes it.
+            rows.append(version(name, *key, random.Random(str(key)).choices("abc", k=key[1] % 4)))
+        blocks.append((rows, list(block)))
+    deliveries = [(f"r{seed}-{n}{other}", n) for n in range(len(blocks)) for other in ("", "", "-other")]
     dice.shuffle(deliveries)
-    for token, row in deliveries:
-        load(tables, "attributed-conversions", [row], token)
-    for name, keys in kept.items():
+    for token, number in deliveries:
+        load(tables, "attributed-conversions", blocks[number][0], token, blocks[number][1])
+    for name, keys in published.items():
+        counted = list(dict.fromkeys(accumulate(keys, max)))
         found = [
             ((row["epoch"], row["facts_held"]), (row["replaced_by_epoch"], row["replaced_by_facts_held"]))
             for row in revisions(tables, name)
         ]
-        ordered = sorted(keys)
-        assert found == list(pairwise(ordered))
-    if seed == 0:
-        assert any(len(keys) > 2 for keys in kept.values())
+        assert found == list(pairwise(counted))
+    assert any(len(set(keys)) > len(set(accumulate(keys, max))) > 2 for keys in published.values())
 
 
 def test_what_was_there_before_is_taken_over_once(clickhouse: ClickHouse, ddl: list[Migration]) -> None:
     """Also where a migration that was broken off is run again."""
     before = [item for item in ddl if item.name < "0014"]
     apply(clickhouse, before)
-    load(clickhouse, "attributed-conversions", [version("old", 0, 1, ["a"])], "old")
+    load(clickhouse, "attributed-conversions", [version("old", 0, 1, ["a"])], "old", [1])
     migration = next(item for item in ddl if item.name.startswith("0014"))
     for statement in statements(migration.sql):
         clickhouse.command(statement)
-    load(clickhouse, "attributed-conversions", [version("old", 0, 2, ["b"])], "new")
+    load(clickhouse, "attributed-conversions", [version("old", 0, 2, ["b"])], "new", [2])
     apply(clickhouse, ddl)
     [row] = revisions(clickhouse, "old")
     assert (row["ad_ids"], row["replaced_by_ad_ids"]) == (["a"], ["b"])
