@@ -21,6 +21,7 @@ from schemas.client.publisher import Publisher
 from sinks.clickhouse.migrations import apply
 from streams.admin import apply_topics, registry
 from streams.clickhouse import connect, migrations
+from streams.credit.ownership import partition_of
 from streams.settings import Settings, load_settings
 from tests.conftest import isolate
 from tests.integration.roles import Role, running, wait_until
@@ -197,6 +198,7 @@ def test_it_is_the_batch_also_after_redelivery_revisions_and_a_crash(
     require_credit(deployment, roles, journeys)
     publish(deployment, [item for item in revised(journeys) if item not in journeys])
     require_credit(deployment, roles, revised(journeys))
+    assert all(role.metric('sent_events_total{target="model-credit"}') for role in roles[2:]), "both had their share"
 
     roles[2].process.kill()
     roles[2].process.wait()
@@ -204,6 +206,7 @@ def test_it_is_the_batch_also_after_redelivery_revisions_and_a_crash(
         require_credit(deployment, [*roles[:2], roles[3], *fresh], revised(journeys))
 
     require_versions(deployment)
+    require_shared_out(deployment)
     require_on_demand(counts_of(revised(journeys), "acme"))
 
 
@@ -223,6 +226,16 @@ def require_versions(settings: Settings) -> None:
     assert all(row["credited"] == pytest.approx(row["conversions"]) for row in rows)
     assert rows[-1]["conversions"] + rows[-1]["nulls"] == 60
     assert newest[0]["as_of"] >= rows[-1]["as_of"]
+
+
+def require_shared_out(settings: Settings) -> None:
+    """An account is whose process its records' partition is."""
+    with connect(settings) as clickhouse:
+        rows = clickhouse.query("SELECT DISTINCT account_id, kafka_partition FROM model_credit_versions").to_pylist()
+    found = {row["account_id"]: row["kafka_partition"] for row in rows}
+    assert found == {account: partition_of(account, settings.kafka.partitions) for account in ACCOUNTS}
+    assert len(rows) == len(found)
+    assert len(set(found.values())) > 1
 
 
 def require_on_demand(counts: PathCounts) -> None:
