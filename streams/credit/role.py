@@ -2,17 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from schemas.client.publisher import Publisher
 from schemas.topics import topics
 from sinks.clickhouse.migrations import apply
-from sinks.clickhouse.path_counts import converting_accounts
+from sinks.clickhouse.path_counts import Period, converting_accounts
 from streams.admin import registry, require_same_topics, topic_ids
 from streams.clickhouse import connect, migrations
-from streams.credit.journeys import SOURCES, period_until, read_cut, read_journeys
+from streams.credit.journeys import SOURCES, Cut, period_until, read_cut, read_journeys
 from streams.credit.ownership import Ownership, Stopping, partition_of
 from streams.credit.records import Unusable, model_credit
 from streams.liveness import DELIVERY_TIMEOUT_S
@@ -95,20 +95,31 @@ class ModelCredit:
         cut = self._wait("query", lambda: read_cut(self._clickhouse, self._ids_by_contract))
         accounts = self._wait("query", lambda: converting_accounts(self._clickhouse, period))
         count = self._settings.kafka.partitions
-        own = [account for account in accounts if partition_of(account[0], count) in due]
-        for account_id, event_name in own:
+        computed = 0
+        for account_id, event_name in accounts:
             self._ownership.wait(0.0)
-            if partition_of(account_id, count) not in self._ownership.partitions:
-                continue  # its new owner computes it
-            read = partial(read_journeys, self._clickhouse, self._settings, account_id, event_name, period)
-            journeys = self._wait("query", read)
-            results = list(model_credit(self._settings, account_id, event_name, period, cut, journeys))
-            self._publish([item for item in results if not isinstance(item, Unusable)])
-            self._note([item for item in results if isinstance(item, Unusable)], account_id)
+            # Of what is taken away meanwhile its next owner computes all, also where that is this process again.
+            due &= self._ownership.partitions
+            if partition_of(account_id, count) in due:
+                self._compute_account(account_id, event_name, period, cut)
+                computed += 1
         self._done |= dict.fromkeys(due & self._ownership.partitions, as_of_ms)
         seconds = time.perf_counter() - began
         self._metrics.batch_duration.labels("tick").observe(seconds)
-        log.info("credit of %d accounts and events in %.1f s", len(own), seconds)
+        log.info("credit of %d accounts and events in %.1f s", computed, seconds)
+
+    def _compute_account(self, account_id: str, event_name: str, period: Period, cut: Sequence[Cut]) -> None:
+        read = partial(read_journeys, self._clickhouse, self._settings, account_id, event_name, period)
+        journeys = self._wait("query", read)
+        results = list(model_credit(self._settings, account_id, event_name, period, cut, journeys))
+        if records := [item for item in results if not isinstance(item, Unusable)]:
+            self._publish(records)
+        for item in results:
+            if isinstance(item, Unusable):
+                self._metrics.discarded.labels(OUTPUT, "unusable_counts").inc()
+                log.warning(
+                    "%s of order %d is not computed for %s: %s", item.model, item.order, account_id, item.problem
+                )
 
     def _wait_until_loaded(self) -> None:
         """Until all that is on the inputs now is attributed, and that and the inputs are loaded."""
@@ -146,11 +157,6 @@ class ModelCredit:
 
         self._wait("emit", publish)
         self._metrics.sent.labels(OUTPUT).inc(len(records))
-
-    def _note(self, unusable: list[Unusable], account_id: str) -> None:
-        for item in unusable:
-            self._metrics.discarded.labels(OUTPUT, "unusable_counts").inc()
-            log.warning("%s of order %d is not computed for %s: %s", item.model, item.order, account_id, item.problem)
 
     def _wait(self, stage: str, step: Callable[[], Any]) -> Any:
         return self._patience.wait_for_blocking(stage, step, self._ownership.wait)
