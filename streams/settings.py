@@ -182,6 +182,13 @@ class MatchingSettings(_Section):
     in_force_after_s: int = Field(600, ge=0, description="From publishing a model until conversions use it.")
 
 
+class CreditSettings(_Section):
+    """How often the models of channels are computed, and of which journeys."""
+
+    interval_s: float = Field(3_600.0, gt=0, description="Between the times they are computed for.")
+    period_d: int = Field(30, ge=1, le=400, description="Journeys that ended so many days before count.")
+
+
 class LoaderSettings(_Section):
     """Sizes of ClickHouse blocks."""
 
@@ -212,6 +219,7 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     attribution: AttributionSettings = AttributionSettings()
     matching: MatchingSettings = MatchingSettings()
+    credit: CreditSettings = CreditSettings()
     loader: LoaderSettings = LoaderSettings()
     metrics: MetricsSettings = MetricsSettings()
     accounts: dict[str, AccountSettings] = {}

@@ -15,11 +15,11 @@ __all__ = ["LOADED", "table_name", "to_rows"]
 #: Topics that are loaded, one table each.
 LOADED = (
     *("clicks", "conversions", "crm-events", "ad-performance"),
-    *("attributed-conversions", "identity-links", "attribution-quality", "match-models", "audits"),
+    *("attributed-conversions", "identity-links", "attribution-quality", "match-models", "audits", "model-credit"),
 )
 
-#: Whose rows are not what the topic's name says, which is the name of a view of them.
-OTHERWISE_NAMED = {"attribution-quality": "evaluated_conversions"}
+#: Tables of which the topic's own name is that of a view: of the newest versions, of what the rows come to.
+OTHERWISE_NAMED = {"model-credit": "model_credit_versions", "attribution-quality": "evaluated_conversions"}
 UTM = tuple(f"utm_{part}" for part in ("source", "medium", "campaign", "term", "content", "id"))
 #: Columns that stand for one a table must not hold: name in the table -> how it comes from the original.
 COARSE: Mapping[str, Mapping[str, Callable[[str], str]]] = {

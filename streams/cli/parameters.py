@@ -50,14 +50,15 @@ class Rate(click.ParamType):
 
 
 class RoleName(click.ParamType):
-    """The name of a role."""
+    """The name of a role that reads topics."""
 
     name = "role"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Click's hook."""
-        if value not in ROLES:
-            self.fail(f"{value!r} is none of {', '.join(ROLES)}", param, ctx)
+        names = [role.name for role in ROLES.values() if role.reads]
+        if value not in names:
+            self.fail(f"{value!r} is none of {', '.join(names)}", param, ctx)
         return str(value)
 
 

@@ -219,3 +219,19 @@ def test_as_a_command() -> None:
     )
     assert done.returncode == 2
     assert "'missing.csv' does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--model", "first"], "give either --paths or --account"),
+        (["--model", "first", "--paths", "paths.csv", "--account", "acme"], "give either --paths or --account"),
+        (["--model", "first", "--paths", "paths.csv", "--event", "Lead"], "go with --account; a file has none of them"),
+        (["--model", "first", "--paths", "paths.csv", "--as-of", "2026-03-01T14:00:00Z"], "go with --account"),
+    ],
+)
+def test_a_file_or_an_account(arguments: list[str], problem: str) -> None:
+    paths_file()
+    done = CliRunner().invoke(cli, ["credit", *arguments])
+    assert done.exit_code == 2
+    assert problem in done.stderr

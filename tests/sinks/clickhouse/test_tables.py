@@ -78,7 +78,7 @@ def full_record(topic: str) -> dict[str, Any]:
 def bare_record(topic: str) -> dict[str, Any]:
     """Only what a record must give, and its own id."""
     record = full_record(topic)
-    ids = {name: "bare" for name in ("click_id", "conversion_id", "event_id", "ad_id") if name in record}
+    ids = {name: "bare" for name in ("click_id", "conversion_id", "event_id", "ad_id", "model") if name in record}
     return {**{name: record[name] for name in definition(topic).required}, **ids, **_nullable_absent(topic)}
 
 
