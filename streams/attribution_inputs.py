@@ -23,7 +23,18 @@ from streams.admin import topic_ids
 from streams.replay.origins import by_origin
 from streams.settings import Settings
 
-__all__ = ["CLICKS", "CONVERSIONS", "LINKS", "RETRIES", "SOURCES", "Inputs", "Part", "attribution_store"]
+__all__ = [
+    "CLICKS",
+    "CONVERSIONS",
+    "DECODED",
+    "HELD_IDENTIFIERS",
+    "LINKS",
+    "RETRIES",
+    "SOURCES",
+    "Inputs",
+    "Part",
+    "attribution_store",
+]
 
 CLICKS, CONVERSIONS, LINKS = "clicks", "conversions", "identity-links"
 DECODED = (CLICKS, CONVERSIONS, LINKS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from schemas.spans import Partition
 from sinks.clickhouse.tables import LOADED
-from streams.attribution_inputs import attribution_store
+from streams.attribution_inputs import DECODED, attribution_store
 from streams.clickhouse import connect
 from streams.loader.progress import forget_beyond
 from streams.offsets import Offsets

@@ -2,13 +2,17 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processors.matching.candidates import ClickIndex
 from processors.matching.evidence import evidence_of, hash_text, hashes_of
@@ -22,6 +26,7 @@ from processors.simulation.world import simulate
 from schemas.client.publisher import Publisher
 from streams.admin import registry
 from streams.matching.columns import Columns
+from streams.matching.learn import CONVERSIONS_AT_ONCE, _groups
 from streams.matching.models import MODELS, MatchModels
 from streams.settings import Settings
 from tests.streams.replay.commands import done, spendloop
@@ -239,3 +244,16 @@ def test_nobody_there(settings: Settings) -> None:
     assert "nobody: no model: no conversions in 7 days" in done(
         "learn", "matching", "--account", "nobody", "--days", "7"
     )
+
+
+@given(
+    counts=st.dictionaries(st.text("abcdef", min_size=1, max_size=3), st.integers(0, 900_000), max_size=12),
+    most=st.integers(1, 500_000),
+)
+def test_accounts_that_share_a_pass_fit_into_memory(counts: dict[str, int], most: int) -> None:
+    accounts = sorted(counts)
+    groups = list(_groups(accounts, Counter(counts), most))
+    assert [account for group in groups for account in group] == accounts
+    sizes = [[min(counts[account], most) for account in group] for group in groups]
+    assert all(sum(size) <= CONVERSIONS_AT_ONCE or len(size) == 1 for size in sizes)
+    assert all(sum(one) + other[0] > CONVERSIONS_AT_ONCE for one, other in pairwise(sizes))
