@@ -13,7 +13,15 @@ from sinks.clickhouse import coarsen
 __all__ = ["LOADED", "table_name", "to_rows"]
 
 #: Topics that are loaded, one table each.
-LOADED = ("clicks", "conversions", "crm-events", "ad-performance", "attributed-conversions", "identity-links")
+LOADED = (
+    "clicks",
+    "conversions",
+    "crm-events",
+    "ad-performance",
+    "attributed-conversions",
+    "identity-links",
+    "attribution-totals",
+)
 
 UTM = tuple(f"utm_{part}" for part in ("source", "medium", "campaign", "term", "content", "id"))
 #: Columns that stand for one a table must not hold: name in the table -> how it comes from the original.

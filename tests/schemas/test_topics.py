@@ -70,6 +70,8 @@ def test_what_everything_is_keyed_and_kept_by() -> None:
         "crm-events": (("deal_id",), 400),
         "ad-performance": (("ad_account_id",), 120),
         "attributed-conversions": (("conversion_id",), 120),
+        "identity-links": (("account_id",), 400),
+        "attribution-totals": (("account_id",), 400),
         "attribution.dlt": (("dead_letter_id",), 30),
         "loader.dlt": (("dead_letter_id",), 30),
         "attribution.retry": ((), 30),
