@@ -1,12 +1,14 @@
-"""How many conversions of an account an ad caused, estimated in three ways that share little; and when they disagree.
+"""How many conversions of an account an ad caused, estimated in three ways; and when they disagree.
 
 1. identifiers: click ids, and what the identifiers of a person find, weighed by how often they find what a click id
    knows. It holds where the two depend on each other only by ad.
-2. evidence: identifiers, and the posterior of the others, weighed by how often the cause is among the candidates. It
-   holds where the posterior is calibrated.
-3. withheld: what the posterior says of the others on average lies between what it says of conversions an ad caused,
-   seen where an identifier is withheld, and of organic ones, which are made by withholding the clicks of the household,
-   too. It needs no calibration, but that both are like the others.
+2. evidence: how often the posterior is sure of open conversions, more often than it is with the clicks that came after
+   them, against the same where an identifier is withheld. It holds where organic buyers click as often before as after.
+   Where nobody has asked for the clicks after: the posterior's shares, weighed by how often it can have the cause.
+3. withheld: how often it is sure of open conversions, against conversions an ad caused, seen where an identifier is
+   withheld, and organic ones, which are made by withholding the clicks of the household, too.
+
+All but the first take conversions that only the person's identifiers match for the likes of those nothing matches.
 """
 
 from typing import NamedTuple
@@ -14,13 +16,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from processors.totals.estimators import reached_shares
 from processors.totals.state import Account
 from processors.totals.sums import Sums
 
-__all__ = ["NAMES", "AccountTotals", "account_totals", "disagreement", "withheld_total"]
+__all__ = ["NAMES", "AccountTotals", "account_totals", "disagreement"]
 
 Floats = npt.NDArray[np.float64]
 
+#: By how much the evidence has to be sure more often of caused conversions than of organic ones, to tell them apart.
+LEAST_TOLD = 0.05
 NAMES = ("identifiers", "evidence", "withheld")
 
 
@@ -31,32 +36,56 @@ class AccountTotals(NamedTuple):
     median: Floats
 
 
-def account_totals(sums: Sums, by_identifiers: Floats, by_evidence: Floats) -> AccountTotals:
-    """The three totals from conversions without click id by ad, shape (ads, replicates), and their median.
+def account_totals(sums: Sums, by_identifiers: Floats) -> AccountTotals:
+    """The three totals and their median. `by_identifiers`: conversions without click id by ad, (ads, replicates).
 
     None is less than what identifiers match, nor more than there are conversions.
     """
     click, person = sums.click.sum(axis=0), sums.person.sum(axis=0)
     totals = np.stack(
-        [click + by_identifiers.sum(axis=0), click + by_evidence.sum(axis=0), click + person + withheld_total(sums)]
+        [
+            click + by_identifiers.sum(axis=0),
+            click + person + _by_placebo(sums),
+            click + person + _by_knock_outs(sums),
+        ]
     )
     totals = np.clip(totals, click + person, np.maximum(sums.account[Account.ALL], click + person))
     return AccountTotals(totals, np.median(totals, axis=0))
 
 
-def withheld_total(sums: Sums) -> Floats:
-    """Conversions without identifier that an ad caused, by what the evidence says of those that are known.
-
-    Shape (replicates,). Where it says the same of both, all that can be said is what it says itself.
-    """
+def _by_placebo(sums: Sums) -> Floats:
+    """Open conversions that an ad caused, by what the evidence says of clicks before and after."""
     account = sums.account
-    caused = account[Account.WITHHELD_MASS] / np.maximum(account[Account.WITHHELD], 1e-9)
-    organic = account[Account.KNOCKED_OUT_MASS] / np.maximum(account[Account.KNOCKED_OUT], 1e-9)
+    opened = account[Account.OPEN_PLACEBO], account[Account.OPEN_BEFORE] - account[Account.OPEN_AFTER]
+    known = account[Account.WITHHELD_PLACEBO], account[Account.WITHHELD_BEFORE] - account[Account.WITHHELD_AFTER]
+    return _of_open(sums, _share(*opened), _share(*known), np.zeros_like(known[0]))
+
+
+def _by_knock_outs(sums: Sums) -> Floats:
+    """Open conversions that an ad caused, by how much they are like known ones, and like made-up organic ones."""
+    account = sums.account
+    return _of_open(
+        sums,
+        _share(account[Account.OPEN], account[Account.OPEN_SURE]),
+        _share(account[Account.WITHHELD], account[Account.WITHHELD_SURE]),
+        _share(account[Account.KNOCKED_OUT], account[Account.KNOCKED_OUT_SURE]),
+    )
+
+
+def _of_open(sums: Sums, opened: Floats, caused: Floats, organic: Floats) -> Floats:
+    """How many of the open conversions are of the caused, whose mixture with organic ones they are.
+
+    Where the evidence cannot tell the two apart: what it says itself, by how often it can have the cause.
+    """
     tells = caused - organic
-    share = (account[Account.OPEN_MASS] - account[Account.OPEN] * organic) / np.where(tells > 0.02, tells, np.inf)
-    share = np.where(tells > 0.02, share, account[Account.OPEN_MASS])
-    found: Floats = np.clip(share, 0, account[Account.OPEN])
-    return found
+    share = np.where(tells >= LEAST_TOLD, (opened - organic) / np.maximum(tells, LEAST_TOLD), 0)
+    found = np.where(tells >= LEAST_TOLD, share * sums.account[Account.OPEN], reached_shares(sums).sum(axis=0))
+    limited: Floats = np.clip(found, 0, sums.account[Account.OPEN])
+    return limited
+
+
+def _share(of: Floats, part: Floats) -> Floats:
+    return part / np.maximum(of, 1e-9)
 
 
 def disagreement(found: AccountTotals) -> tuple[float, float]:

@@ -9,15 +9,16 @@ import pyarrow.compute as pc
 
 from processors.totals.observations import CLASSES
 from processors.totals.replicates import replicate_weights
-from processors.totals.state import ACCOUNT_SUMS, AD_SUMS, DAY_SUMS, MICRO, Account, Ad, Day, State
+from processors.totals.state import ACCOUNT_SUMS, AD_SUMS, DAY_SUMS, MICRO, SURE, Account, Ad, Day, State
 
 __all__ = ["click_contributions", "contributions"]
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Conversions whose replicates are worked out at a time: what bounds the memory.
-CHUNK = 10_000
+#: Conversions whose replicates are worked out at a time: what bounds the memory, which is that of a table of
+#: conversions by ads. Sums of so many shares are exact as floating-point numbers.
+CHUNK = 1_000
 
 
 def contributions(observations: pa.Table) -> State:
@@ -66,6 +67,8 @@ class _Chunk(NamedTuple):
     unreached: Ints
     knock_out: Ints
     knocked_out: Mask
+    placebo: Ints
+    has_placebo: Mask
     value: Ints
 
     @property
@@ -78,7 +81,7 @@ def _of_chunk(observations: pa.Table) -> State:
     chunk = _read(observations)
     weights = replicate_weights(observations["conversion_id"].to_pylist())
     rows, ads, columns, amounts = (np.concatenate(part) for part in zip(*_ad_entries(chunk), strict=True))
-    by_ad = _grouped(ads * AD_SUMS + columns, amounts[:, None] * weights[rows])
+    by_ad = _weighed(ads * AD_SUMS + columns, rows, amounts, weights)
     by_day = _grouped(*_day_entries(chunk))
     return State(
         ads={chunk.ads[ad]: sums for ad, sums in _tables(*by_ad, AD_SUMS).items()},
@@ -107,7 +110,9 @@ def _read(observations: pa.Table) -> _Chunk:
         asked=pc.is_valid(evidence).to_numpy(zero_copy_only=False),
         unreached=_millionths(observations["unreached"].combine_chunks()),
         knock_out=_millionths(observations["knock_out"].combine_chunks()),
-        knocked_out=pc.is_valid(observations["knock_out"]).to_numpy(zero_copy_only=False),
+        knocked_out=pc.is_valid(observations["knock_out"]).to_numpy(),
+        placebo=_millionths(observations["placebo"].combine_chunks()),
+        has_placebo=pc.is_valid(observations["placebo"]).to_numpy(),
         value=pc.fill_null(observations["value_micros"], 0).to_numpy(),
     )
 
@@ -152,7 +157,6 @@ def _ad_entries(chunk: _Chunk) -> list[tuple[Ints, Ints, Ints, Ints]]:
     true_ad[click.row] = click.ad
     blind = chunk.by_click[person.row]
     right = blind & (person.ad == true_ad[person.row])
-    asked = ~blind & chunk.asked[person.row]
     found = chunk.by_person[click.row]
     open_ = chunk.is_open[evidence.row]
     entries = [
@@ -161,8 +165,6 @@ def _ad_entries(chunk: _Chunk) -> list[tuple[Ints, Ints, Ints, Ints]]:
         _entry(person, Ad.BLIND_RIGHT, right),
         _entry(person, Ad.BLIND_WRONG, blind & ~right),
         _entry(person, Ad.PERSON, ~blind),
-        _entry(person, Ad.ASKED, asked),
-        _entry(person, Ad.REACHED, asked & chunk.is_reached),
         _entry(evidence._replace(share=evidence.share * evidence.share // MICRO), Ad.SQUARED, open_),
     ]
     return entries + [
@@ -180,7 +182,6 @@ def _day_entries(chunk: _Chunk) -> tuple[Ints, Ints]:
     click, person, evidence = chunk.click, chunk.person, chunk.evidence
     alone, open_ = ~chunk.by_click[person.row], chunk.is_open[evidence.row]
     parts = [
-        (click, Day.CLICK, None),
         (click, Day.DETERMINISTIC, Day.DETERMINISTIC_VALUE),
         (_chosen(person, alone), Day.DETERMINISTIC, Day.DETERMINISTIC_VALUE),
         (_chosen(evidence, open_), Day.EVIDENCE, Day.EVIDENCE_VALUE),
@@ -190,10 +191,9 @@ def _day_entries(chunk: _Chunk) -> tuple[Ints, Ints]:
         key = ((shares.ad << 32) + shares.day) * DAY_SUMS
         keys.append(key + column)
         amounts.append(shares.share)
-        if value_column is not None:
-            keys.append(key + value_column)
-            amounts.append(np.rint(chunk.value[shares.row] * (shares.share / MICRO)).astype(np.int64))
-    return np.concatenate(keys), np.concatenate(amounts)[:, None]
+        keys.append(key + value_column)
+        amounts.append(np.rint(chunk.value[shares.row] * (shares.share / MICRO)).astype(np.int64))
+    return np.concatenate(keys), np.concatenate(amounts)
 
 
 def _chosen(shares: _Shares, chosen: Mask) -> _Shares:
@@ -203,40 +203,66 @@ def _chosen(shares: _Shares, chosen: Mask) -> _Shares:
 def _account_columns(chunk: _Chunk) -> Ints:
     """Shape (conversions, ACCOUNT_SUMS)."""
     rows = len(chunk.by_click)
-    mass = np.zeros(rows, np.int64)
-    np.add.at(mass, chunk.evidence.row, chunk.evidence.share)
+    mass = np.bincount(chunk.evidence.row, chunk.evidence.share, rows).astype(np.int64)
     withheld = chunk.by_person & ~chunk.by_click & chunk.asked
     columns = np.zeros((rows, ACCOUNT_SUMS), np.int64)
     columns[:, Account.ALL] = MICRO
     columns[:, Account.VALUE] = chunk.value
-    for amount, name, chosen in (
-        (MICRO, Account.OPEN, chunk.is_open),
-        (mass, Account.OPEN_MASS, chunk.is_open),
-        (chunk.unreached, Account.OPEN_UNREACHED, chunk.is_open),
-        (MICRO, Account.WITHHELD, withheld),
-        (mass, Account.WITHHELD_MASS, withheld),
-        (MICRO, Account.KNOCKED_OUT, chunk.knocked_out),
-        (chunk.knock_out, Account.KNOCKED_OUT_MASS, chunk.knocked_out),
-    ):
-        columns[:, name] = np.where(chosen, amount, 0)
-    person = _chosen(chunk.person, withheld[chunk.person.row])
-    reached = chunk.is_reached[withheld[chunk.person.row]]
+    columns[:, Account.OPEN_UNREACHED] = np.where(chunk.is_open, chunk.unreached, 0)
+    columns[:, Account.KNOCKED_OUT] = MICRO * chunk.knocked_out
+    columns[:, Account.KNOCKED_OUT_SURE] = MICRO * (chunk.knocked_out & (chunk.knock_out >= SURE))
+    for first, chosen in ((Account.OPEN, chunk.is_open), (Account.WITHHELD, withheld)):
+        matured = chosen & chunk.asked & chunk.has_placebo
+        columns[:, first : first + 6] = np.stack(
+            [
+                MICRO * chosen,
+                mass * chosen,
+                MICRO * (chosen & (mass >= SURE)),
+                MICRO * matured,
+                MICRO * (matured & (mass >= SURE)),
+                MICRO * (matured & (chunk.placebo >= SURE)),
+            ],
+            axis=1,
+        )
+    of_withheld = withheld[chunk.person.row]
+    person, reached = _chosen(chunk.person, of_withheld), chunk.is_reached[of_withheld]
+    right = np.rint(person.share * (_same_ad(person, chunk.evidence) / MICRO)).astype(np.int64)
+    columns[:, Account.WITHHELD_RIGHT] = np.bincount(person.row, right, rows).astype(np.int64)
     np.add.at(columns, (person.row, Account.ASKED + person.device), person.share)
     np.add.at(columns, (person.row, Account.REACHED + person.device), np.where(reached, person.share, 0))
     return columns
 
 
+def _same_ad(shares: _Shares, evidence: _Shares) -> Ints:
+    """For each share what the evidence gives to the same ad of the same conversion."""
+    keys, of = np.unique((evidence.row << 32) + evidence.ad, return_inverse=True)
+    given = np.append(np.bincount(of, evidence.share, len(keys)).astype(np.int64), 0)
+    wanted = (shares.row << 32) + shares.ad
+    place = np.searchsorted(keys, wanted)
+    found = np.append(keys, -1)[place] == wanted
+    return given[np.where(found, place, len(keys))]
+
+
+def _weighed(keys: Ints, rows: Ints, amounts: Ints, weights: Ints) -> tuple[Ints, Ints]:
+    """Each distinct key with the sum of its amounts, which count as often as their rows' weights say."""
+    distinct, of = np.unique(keys, return_inverse=True)
+    table = np.bincount(of * len(weights) + rows, amounts, len(distinct) * len(weights))
+    sums = table.reshape(len(distinct), len(weights)) @ weights.astype(np.float64)
+    return distinct, np.rint(sums).astype(np.int64)
+
+
 def _grouped(keys: Ints, amounts: Ints) -> tuple[Ints, Ints]:
-    """Each distinct key with the sum of its rows."""
+    """Each distinct key with the sum of its amounts, whatever their size; shape (keys, 1)."""
     order = np.argsort(keys, kind="stable")
     distinct, first = np.unique(keys[order], return_index=True)
-    return distinct, np.add.reduceat(amounts[order], first, axis=0) if len(order) else amounts
+    sums = np.add.reduceat(amounts[order], first) if len(order) else amounts
+    return distinct, sums[:, None]
 
 
 def _tables(keys: Ints, sums: Ints, columns: int) -> dict[int, Ints]:
     """Sums by key // columns, shape (columns, replicates); what is all zero is left out."""
-    tables: dict[int, Ints] = {}
-    for key, row in zip(keys.tolist(), sums, strict=True):
-        if row.any():
-            tables.setdefault(key // columns, np.zeros((columns, sums.shape[1]), np.int64))[key % columns] = row
-    return tables
+    groups, of = np.unique(keys // columns, return_inverse=True)
+    tables = np.zeros((len(groups), columns, sums.shape[1]), np.int64)
+    tables[of, keys % columns] = sums
+    present = tables.any(axis=(1, 2))
+    return dict(zip(groups[present].tolist(), tables[present], strict=True))

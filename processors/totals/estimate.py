@@ -91,9 +91,10 @@ def estimate(state: State, settings: Settings | None = None) -> Totals:
     """The totals that the sums of an account speak for: the same for the same sums."""
     settings = settings or Settings()
     sums = sums_of(state)
-    identifiers, evidence = by_identifiers(sums), by_evidence(sums)
-    found = account_totals(sums, identifiers.conversions, evidence.conversions)
-    blended = blend(identifiers, evidence, found.median - sums.click.sum(axis=0))
+    identifiers = by_identifiers(sums)
+    found = account_totals(sums, identifiers.conversions)
+    wanted = found.median - sums.click.sum(axis=0)
+    blended = blend(identifiers, by_evidence(sums, wanted), wanted)
     account_error = _account_error(found)
     error = _error(sums, blended, found, account_error)
     conversions = int(state.account[Account.ALL, 0])

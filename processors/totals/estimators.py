@@ -2,8 +2,9 @@
 
 By identifiers: what they find divided by how often they find what a click id knows, by ad; a line over the ad's share
 of logged-in clicks says what to expect of it (inverse-probability weights).
-By evidence: the posterior's shares divided by how often the cause was among the candidates where an identifier names
-the person, by device class; and by ad, as far as ads differ.
+By evidence: what identifiers find, and the posterior's shares in the others, divided by how often the cause was among
+the candidates where an identifier names the person, by device class. What the shares come to beyond what they would
+give to the right ads are strangers' clicks, and the person's on other ads: it is taken off as clicks are.
 """
 
 from typing import NamedTuple
@@ -16,12 +17,14 @@ from processors.totals.rates import LOWEST, regression, shrunk
 from processors.totals.state import Account
 from processors.totals.sums import Sums
 
-__all__ = ["Estimator", "by_evidence", "by_identifiers"]
+__all__ = ["Estimator", "by_evidence", "by_identifiers", "reached_shares"]
 
 Floats = npt.NDArray[np.float64]
 
 #: Withheld conversions of a device class that the account's reach is worth beside its own.
 CLASS_PRIOR = 20.0
+#: At most so much of the evidence's shares is taken off.
+MOST_FALSE = 0.6
 
 
 class Estimator(NamedTuple):
@@ -42,19 +45,43 @@ def by_identifiers(sums: Sums) -> Estimator:
     expected = regression(sums.blind, sums.click, sums.logged_in)
     rate, worth = shrunk(sums.blind, sums.click, expected)
     odds = (1 - rate[:, 0]) / rate[:, 0]
-    return Estimator(found / rate, odds, odds / (sums.click[:, 0] + worth))
+    return Estimator(found / rate, odds / _right(sums)[0] ** 2, odds / (sums.click[:, 0] + worth))
 
 
-def by_evidence(sums: Sums) -> Estimator:
-    """What identifiers find, and what the evidence does of the others, by how often it can."""
+def reached_shares(sums: Sums) -> Floats:
+    """The evidence's shares in open conversions by how often it can have the cause; shape (ads, replicates)."""
     asked, reached = sums.classes(Account.ASKED), sums.classes(Account.REACHED)
-    usual = reached.sum(axis=0) / np.maximum(asked.sum(axis=0), 1e-9)
-    by_class = np.maximum((reached + CLASS_PRIOR * usual) / (asked + CLASS_PRIOR), LOWEST)
-    seen = sums.evidence.sum(axis=0)
-    weighed = (sums.evidence / by_class[:, None]).sum(axis=0)
-    expected = np.where(weighed > 0, seen / np.maximum(weighed, 1e-9), usual)
-    rate, worth = shrunk(sums.reached, sums.asked, np.clip(expected, LOWEST, 1 - LOWEST))
+    usual = (reached.sum(axis=0) + 1) / (asked.sum(axis=0) + 1)
+    rate = np.maximum((reached + CLASS_PRIOR * usual) / (asked + CLASS_PRIOR), LOWEST)
+    weighed: Floats = (sums.evidence / rate[:, None]).sum(axis=0)
+    return weighed
+
+
+def by_evidence(sums: Sums, wanted: Floats) -> Estimator:
+    """What identifiers find, and what the evidence does of the others. It sums to `wanted`, of shape (replicates,)."""
+    others = np.maximum(wanted - sums.person.sum(axis=0), 0)
+    weighed = reached_shares(sums)
+    whole = np.maximum(weighed.sum(axis=0), 1e-9)
+    clicks = sums.clicks / max(float(sums.clicks.sum()), 1.0)
+    net = np.maximum(weighed - clicks[:, None] * _false_share(sums, others) * whole, 0)
+    scaled = net * others / np.maximum(net.sum(axis=0), 1e-9)
     # A conversion's shares are the fewer and larger, the surer they are.
-    size = sums.squared[:, 0].sum() / max(float(seen[:, 0].sum()), 1e-9)
-    odds = (1 - rate[:, 0]) / rate[:, 0]
-    return Estimator(sums.person + seen / rate, size / rate[:, 0], odds / (sums.asked[:, 0] + worth))
+    size = sums.squared[:, 0].sum() / max(float(sums.evidence[:, :, 0].sum()), 1e-9)
+    unit = size * float(others[0]) / max(float(sums.evidence[:, :, 0].sum()), 1e-9)
+    return Estimator(sums.person + scaled, np.full(len(clicks), unit), np.zeros(len(clicks)))
+
+
+def _right(sums: Sums) -> Floats:
+    """How much of a person's shares is on the right ad, where a click id tells; shape (replicates,)."""
+    right: Floats = (sums.blind_right.sum(axis=0) + 1) / (sums.blind.sum(axis=0) + 1)
+    return right
+
+
+def _false_share(sums: Sums, others: Floats) -> Floats:
+    """How much of the evidence's shares goes to wrong ads, where so many of the open conversions were caused by one."""
+    account = sums.account
+    # The identifiers' shares are on wrong ads, too, where the evidence gives little.
+    named = np.minimum(account[Account.WITHHELD_RIGHT] / _right(sums), account[Account.WITHHELD_MASS])
+    right = named / np.maximum(account[Account.WITHHELD], 1e-9)
+    share: Floats = 1 - others * right / np.maximum(account[Account.OPEN_MASS], 1e-9)
+    return np.where(account[Account.WITHHELD] > 0, np.clip(share, 0, MOST_FALSE), 0)

@@ -29,6 +29,8 @@ _SHARE = [*_CLICK, pa.field("share", pa.float64(), nullable=False), pa.field("de
 #: evidence: the posterior over candidates, all identifiers hidden; null where it was not asked. With `unreached`, that
 #:     a click which was not found is the cause, and the organic rest, the shares sum to one.
 #: knock_out: what `evidence` would sum to without the clicks of the buyer's household; null where it was not asked.
+#: placebo: what it would sum to with the clicks of 30 days after the conversion in the place of those before, none of
+#:     which can have caused it; null where it was not asked, or these days are not over.
 #: device: position in CLASSES.
 OBSERVATIONS = pa.schema(
     [
@@ -40,6 +42,7 @@ OBSERVATIONS = pa.schema(
         pa.field("evidence", pa.list_(pa.struct(_SHARE))),
         pa.field("unreached", pa.float64()),
         pa.field("knock_out", pa.float64()),
+        pa.field("placebo", pa.float64()),
     ]
 )
 

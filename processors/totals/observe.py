@@ -45,6 +45,7 @@ def observe(taught: Lesson, conversions: Evidence, names: ClickNames, rows: pa.T
     mass = np.bincount(taught.before.pairs.conversion, np.where(at_home, 0, after.share), count)
     # Without the household's clicks the others share what was theirs.
     left = mass / (mass + after.organic + after.unreached)
+    later = posterior(taught.after, count, model)
     return pa.table(
         [
             rows["account_id"],
@@ -55,6 +56,7 @@ def observe(taught: Lesson, conversions: Evidence, names: ClickNames, rows: pa.T
             _list(taught.before.pairs, after.share, conversions, taught.clicks, names, count),
             pa.array(after.unreached),
             pa.array(left, mask=taught.is_open),
+            pa.array(1 - later.organic - later.unreached),
         ],
         schema=OBSERVATIONS,
     )

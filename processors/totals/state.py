@@ -15,13 +15,27 @@ import numpy.typing as npt
 from processors.totals.observations import CLASSES
 from processors.totals.replicates import REPLICATES
 
-__all__ = ["ACCOUNT_SUMS", "AD_SUMS", "CLICK_SUMS", "DAY_SUMS", "MICRO", "Account", "Ad", "Clicks", "Day", "State"]
+__all__ = [
+    "ACCOUNT_SUMS",
+    "AD_SUMS",
+    "CLICK_SUMS",
+    "DAY_SUMS",
+    "MICRO",
+    "SURE",
+    "Account",
+    "Ad",
+    "Clicks",
+    "Day",
+    "State",
+]
 
 Ints = npt.NDArray[np.int64]
 Key = TypeVar("Key")
 
 #: Shares are kept in millionths of a conversion.
 MICRO = 1_000_000
+#: Evidence is sure of a conversion where its shares in all ads together are this much, millionths.
+SURE = 800_000
 
 
 class Ad(IntEnum):
@@ -29,9 +43,8 @@ class Ad(IntEnum):
 
     CLICK: matched by click id. BLIND: of these the ones the person's identifiers find, too; BLIND_RIGHT: what they
     give to the right ad; BLIND_WRONG: what they give to this ad where another was right.
-    PERSON: by the person's identifiers alone. REACHED: of this, what the evidence could have found; ASKED: of how much.
-    SQUARED: squares of the open conversions' evidence shares. EVIDENCE and those after: evidence of conversions that
-    no identifier matches, by device class.
+    PERSON: by the person's identifiers alone. SQUARED: squares of the evidence's shares in open conversions, which no
+    identifier matches. EVIDENCE and those after: these shares, by device class.
     """
 
     CLICK = 0
@@ -39,21 +52,17 @@ class Ad(IntEnum):
     BLIND_RIGHT = 2
     BLIND_WRONG = 3
     PERSON = 4
-    ASKED = 5
-    REACHED = 6
-    SQUARED = 7
-    EVIDENCE = 8
+    SQUARED = 5
+    EVIDENCE = 6
 
 
 class Day(IntEnum):
-    """Sums of an ad and day: conversions by identifiers and by evidence, millionths, and what these are worth, micros.
-    CLICK: conversions by click id, part of DETERMINISTIC."""
+    """Sums of an ad and day: conversions by identifiers and by evidence, millionths, and their worth, micros."""
 
-    CLICK = 0
-    DETERMINISTIC = 1
-    EVIDENCE = 2
-    DETERMINISTIC_VALUE = 3
-    EVIDENCE_VALUE = 4
+    DETERMINISTIC = 0
+    EVIDENCE = 1
+    DETERMINISTIC_VALUE = 2
+    EVIDENCE_VALUE = 3
 
 
 class Clicks(IntEnum):
@@ -66,22 +75,34 @@ class Clicks(IntEnum):
 class Account(IntEnum):
     """Sums of an account, millionths of a conversion.
 
-    ALL: conversions; VALUE: what they are worth, micros. OPEN: without identifier match; OPEN_MASS: their evidence for
-    any ad; OPEN_UNREACHED: that a click which was not found is the cause. WITHHELD: matched by the person's identifiers
-    alone, and the evidence was asked; WITHHELD_MASS: what it said. KNOCKED_OUT: asked without the household's clicks;
-    KNOCKED_OUT_MASS: what was said then. ASKED and those after: by device class, of WITHHELD; after them REACHED.
+    ALL: conversions; VALUE: what they are worth, micros. OPEN: no identifier matches; WITHHELD: only the person's
+    identifiers do, and the evidence was asked. Of both, MASS: the evidence's shares; SURE: conversions of which it is
+    sure; PLACEBO: of which it was asked what it makes of the clicks after, too; BEFORE: of these sure; AFTER: sure by
+    the clicks after. OPEN_UNREACHED: that a click which was not found is the cause. WITHHELD_RIGHT: what the evidence
+    gives to the ads the identifiers name. KNOCKED_OUT: asked without the household's clicks; KNOCKED_OUT_SURE: and
+    sure nevertheless. ASKED and those after: shares in clicks of WITHHELD, by device class; after them REACHED: in
+    those which the evidence could have found.
     """
 
     ALL = 0
     VALUE = 1
     OPEN = 2
     OPEN_MASS = 3
-    OPEN_UNREACHED = 4
-    WITHHELD = 5
-    WITHHELD_MASS = 6
-    KNOCKED_OUT = 7
-    KNOCKED_OUT_MASS = 8
-    ASKED = 9
+    OPEN_SURE = 4
+    OPEN_PLACEBO = 5
+    OPEN_BEFORE = 6
+    OPEN_AFTER = 7
+    OPEN_UNREACHED = 8
+    WITHHELD = 9
+    WITHHELD_MASS = 10
+    WITHHELD_SURE = 11
+    WITHHELD_PLACEBO = 12
+    WITHHELD_BEFORE = 13
+    WITHHELD_AFTER = 14
+    WITHHELD_RIGHT = 15
+    KNOCKED_OUT = 16
+    KNOCKED_OUT_SURE = 17
+    ASKED = 18
     REACHED = ASKED + len(CLASSES)
 
 

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 class Sums(NamedTuple):
     """Conversions by ad, shape (ads, replicates); `evidence` by device class, shape (classes, ads, replicates).
 
-    ad_ids: the ads, in order. logged_in: share of each ad's clicks that carry an identifier, shape (ads,).
+    ad_ids: the ads, in order. clicks: of each, and logged_in: share of them that carry an identifier, shape (ads,).
     account: shape (ACCOUNT_SUMS, replicates). The others are as in Ad.
     """
 
@@ -26,10 +26,9 @@ class Sums(NamedTuple):
     blind_right: Floats
     blind_wrong: Floats
     person: Floats
-    asked: Floats
-    reached: Floats
     squared: Floats
     evidence: Floats
+    clicks: Floats
     logged_in: Floats
     account: Floats
 
@@ -54,10 +53,9 @@ def sums_of(state: State) -> Sums:
         blind_right=columns[Ad.BLIND_RIGHT],
         blind_wrong=columns[Ad.BLIND_WRONG],
         person=columns[Ad.PERSON],
-        asked=columns[Ad.ASKED],
-        reached=columns[Ad.REACHED],
         squared=columns[Ad.SQUARED],
         evidence=columns[Ad.EVIDENCE :],
+        clicks=clicks[:, Clicks.ALL],
         logged_in=np.where(clicks[:, Clicks.ALL] > 0, own, usual),
         account=state.account / MICRO,
     )

@@ -12,7 +12,8 @@ Row = dict[str, Any]
 
 
 def table(rows: list[Row]) -> pa.Table:
-    empty = {"value_micros": None, "click": None, "person": [], "evidence": [], "unreached": 0.0, "knock_out": None}
+    empty = {"value_micros": None, "click": None, "person": [], "evidence": [], "unreached": 0.0}
+    empty |= {"knock_out": None, "placebo": None}
     return pa.Table.from_pylist([{"account_id": "t", **empty, **row} for row in rows], schema=OBSERVATIONS)
 
 
@@ -49,6 +50,7 @@ def rows(draw: st.DrawFn, conversion_id: str) -> Row:
         "evidence": _scaled(draw(_shares(reached=False)), mass) if asked else None,
         "unreached": unreached if asked else None,
         "knock_out": draw(st.none() | st.floats(0, 1)),
+        "placebo": draw(st.none() | st.floats(0, 1)),
     }
 
 

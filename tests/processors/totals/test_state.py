@@ -51,13 +51,31 @@ def test_each_system_counts_where_the_stronger_ones_are_silent() -> None:
     state = contributions(table([by_click, also_by_person, by_person, by_evidence]))
     a, b = state.ads["a"][:, 0] / MICRO, state.ads["b"][:, 0] / MICRO
     assert [a[Ad.CLICK], a[Ad.BLIND], a[Ad.BLIND_RIGHT], a[Ad.PERSON], a[Ad.EVIDENCE]] == [2, 1, 0.75, 0, 0.5]
-    assert [b[Ad.CLICK], b[Ad.BLIND_WRONG], b[Ad.PERSON], b[Ad.ASKED], b[Ad.REACHED]] == [0, 0.25, 1, 1, 1]
+    assert [b[Ad.CLICK], b[Ad.BLIND_WRONG], b[Ad.PERSON], b[Ad.EVIDENCE]] == [0, 0.25, 1, 0.25]
     account = state.account[:, 0] / MICRO
     assert [account[Account.ALL], account[Account.OPEN], account[Account.OPEN_MASS]] == [4, 1, 0.75]
-    assert [account[Account.WITHHELD], account[Account.WITHHELD_MASS]] == [1, 0.5]
+    withheld = account[[Account.WITHHELD, Account.WITHHELD_MASS, Account.WITHHELD_RIGHT, Account.ASKED]]
+    assert withheld.tolist() == [1, 0.5, 0.5, 1]
+    assert account[Account.REACHED] == 1
     days = state.days["a", 20_000]
     assert [days[Day.DETERMINISTIC], days[Day.DETERMINISTIC_VALUE]] == [2 * MICRO, 20]
     assert [days[Day.EVIDENCE], days[Day.EVIDENCE_VALUE]] == [MICRO // 2, 2]
+
+
+def test_evidence_is_sure_before_after_and_without_the_household() -> None:
+    sure, unsure = {"evidence": [share("a", 0.5), share("b", 0.4)]}, {"evidence": [share("a", 0.5)]}
+    rows_ = [
+        {"conversion_id": "1", **sure},
+        {"conversion_id": "2", **sure, "placebo": 0.9},
+        {"conversion_id": "3", **unsure, "placebo": 0.1},
+        {"conversion_id": "4", **sure, "person": [share("a", 1.0, reached=True)], "placebo": 0.1, "knock_out": 0.85},
+        {"conversion_id": "5", "click": clicked("a"), "evidence": None, "knock_out": 0.2},
+    ]
+    account = contributions(table(rows_)).account[:, 0] / MICRO
+    assert account[[Account.OPEN, Account.OPEN_SURE, Account.OPEN_PLACEBO]].tolist() == [3, 2, 2]
+    assert account[[Account.OPEN_BEFORE, Account.OPEN_AFTER]].tolist() == [1, 1]
+    assert account[[Account.WITHHELD_SURE, Account.WITHHELD_BEFORE, Account.WITHHELD_AFTER]].tolist() == [1, 1, 0]
+    assert account[[Account.KNOCKED_OUT, Account.KNOCKED_OUT_SURE]].tolist() == [2, 1]
 
 
 def test_a_persons_shares_are_one_conversion_to_the_millionth() -> None:
