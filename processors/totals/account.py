@@ -26,31 +26,40 @@ Floats = npt.NDArray[np.float64]
 
 #: By how much the evidence has to be sure more often of caused conversions than of organic ones, to tell them apart.
 LEAST_TOLD = 0.05
+#: Conversions known twice, or withheld, or knocked out, with fewer of which nothing is estimated from them.
+FEWEST_KNOWN = 30
 NAMES = ("identifiers", "evidence", "withheld")
 
 
 class AccountTotals(NamedTuple):
-    """Conversions that an ad caused. totals: by NAMES, shape (3, replicates); median: shape (replicates,)."""
+    """Conversions that an ad caused. totals: by NAMES, shape (3, replicates); median: shape (replicates,).
+
+    is_founded: enough conversions are known twice for the totals to be held against each other.
+    """
 
     totals: Floats
     median: Floats
+    is_founded: bool
 
 
 def account_totals(sums: Sums, by_identifiers: Floats) -> AccountTotals:
     """The three totals and their median. `by_identifiers`: conversions without click id by ad, (ads, replicates).
 
-    None is less than what identifiers match, nor more than there are conversions.
+    None is less than what identifiers match, nor more than there are conversions. Where too few conversions are known
+    both by click id and by an identifier of the person, the first says what the second does.
     """
     click, person = sums.click.sum(axis=0), sums.person.sum(axis=0)
-    totals = np.stack(
-        [
-            click + by_identifiers.sum(axis=0),
-            click + person + _by_placebo(sums),
-            click + person + _by_knock_outs(sums),
-        ]
-    )
+    by_placebo, by_knock_outs = person + _by_placebo(sums), person + _by_knock_outs(sums)
+    known_twice = float(sums.blind[:, 0].sum()) >= FEWEST_KNOWN
+    totals = click + np.stack([by_identifiers.sum(axis=0) if known_twice else by_placebo, by_placebo, by_knock_outs])
     totals = np.clip(totals, click + person, np.maximum(sums.account[Account.ALL], click + person))
-    return AccountTotals(totals, np.median(totals, axis=0))
+    return AccountTotals(totals, np.median(totals, axis=0), known_twice and _is_told(sums))
+
+
+def _is_told(sums: Sums) -> bool:
+    """Whether enough conversions are known for what the evidence says of them to be a measure."""
+    known = sums.account[[Account.WITHHELD, Account.KNOCKED_OUT], 0]
+    return bool(known.min() >= FEWEST_KNOWN)
 
 
 def _by_placebo(sums: Sums) -> Floats:
@@ -77,7 +86,7 @@ def _of_open(sums: Sums, opened: Floats, caused: Floats, organic: Floats) -> Flo
 
     Where the evidence cannot tell the two apart: what it says itself, by how often it can have the cause.
     """
-    tells = caused - organic
+    tells = np.where(_is_told(sums), caused - organic, 0)
     share = np.where(tells >= LEAST_TOLD, (opened - organic) / np.maximum(tells, LEAST_TOLD), 0)
     found = np.where(tells >= LEAST_TOLD, share * sums.account[Account.OPEN], reached_shares(sums).sum(axis=0))
     limited: Floats = np.clip(found, 0, sums.account[Account.OPEN])

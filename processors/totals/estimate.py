@@ -113,7 +113,7 @@ def estimate(state: State, settings: Settings | None = None) -> Totals:
         organic_value=int(state.account[Account.VALUE, 0]) - int(value.sum()),
         account_totals=tuple(map(_millionths, found.totals[:, 0])),
         disagreement=apart,
-        is_alarm=apart > max(settings.alarm_disagreement, settings.alarm_errors * apart_error),
+        is_alarm=found.is_founded and apart > max(settings.alarm_disagreement, settings.alarm_errors * apart_error),
     )
 
 

@@ -86,7 +86,7 @@ def test_what_nothing_reaches_is_made_up_for() -> None:
     by_ad = dict(zip(totals.ads.ad_ids, totals.ads.total / MICRO, strict=True))
     assert by_ad == pytest.approx({"big": 2_000, "small": 400, "tiny": 12}, rel=0.08, abs=6)
     assert totals.attributed / MICRO == pytest.approx(2_412, rel=0.05)
-    assert all(low <= 2_412 * MICRO * (1 + sign * 0.05) for low, sign in [(totals.interval[0], 1)])
+    assert totals.interval[0] < 2_412 * MICRO < totals.interval[1]
     assert not totals.is_alarm
     only_range = dict(zip(totals.ads.ad_ids, totals.ads.is_range_only.tolist(), strict=True))
     assert only_range == {"big": False, "small": False, "tiny": True}
@@ -100,6 +100,22 @@ def test_identifiers_that_depend_on_each_other_raise_the_alarm() -> None:
     assert totals.is_alarm
     assert totals.account_totals[0] > 1.1 * totals.account_totals[1]
     assert not estimate(contributions(table(found)), Settings(alarm_disagreement=0.08)).is_alarm
+
+
+def test_without_click_ids_the_evidence_is_what_there_is() -> None:
+    found = [{**row, "click": None} for row in market({"a": 600}, organic=300)]
+    totals = estimate(contributions(table(found)))
+    assert totals.account_totals[0] == totals.account_totals[1]
+    assert not totals.is_alarm
+    assert totals.attributed / MICRO == pytest.approx(600, rel=0.15)
+
+
+def test_a_handful_of_conversions_raises_no_alarm() -> None:
+    few = market({"a": 20}, organic=10)
+    totals = estimate(contributions(table(few)))
+    check_conservation([{"value_micros": None, **row} for row in few], totals)
+    assert not totals.is_alarm
+    assert totals.interval[0] < totals.attributed < totals.interval[1]
 
 
 def test_fewest_conversions_decide_what_has_a_figure() -> None:
