@@ -50,43 +50,45 @@ def account_totals(sums: Sums, by_identifiers: Floats) -> AccountTotals:
     """
     click, person = sums.click.sum(axis=0), sums.person.sum(axis=0)
     by_placebo, by_knock_outs = person + _by_placebo(sums), person + _by_knock_outs(sums)
-    known_twice = float(sums.blind[:, 0].sum()) >= FEWEST_KNOWN
+    known_twice = _are_enough(sums.blind.sum(axis=0))
     totals = click + np.stack([by_identifiers.sum(axis=0) if known_twice else by_placebo, by_placebo, by_knock_outs])
     totals = np.clip(totals, click + person, np.maximum(sums.account[Account.ALL], click + person))
-    return AccountTotals(totals, np.median(totals, axis=0), known_twice and _is_told(sums))
-
-
-def _is_told(sums: Sums) -> bool:
-    """Whether enough conversions are known for what the evidence says of them to be a measure."""
-    known = sums.account[[Account.WITHHELD, Account.KNOCKED_OUT], 0]
-    return bool(known.min() >= FEWEST_KNOWN)
+    return AccountTotals(totals, np.median(totals, axis=0), known_twice and _are_enough(sums.account[Account.WITHHELD]))
 
 
 def _by_placebo(sums: Sums) -> Floats:
     """Open conversions that an ad caused, by what the evidence says of clicks before and after."""
     account = sums.account
-    opened = account[Account.OPEN_PLACEBO], account[Account.OPEN_BEFORE] - account[Account.OPEN_AFTER]
-    known = account[Account.WITHHELD_PLACEBO], account[Account.WITHHELD_BEFORE] - account[Account.WITHHELD_AFTER]
-    return _of_open(sums, _share(*opened), _share(*known), np.zeros_like(known[0]))
+    opened, known = account[Account.OPEN_PLACEBO], account[Account.WITHHELD_PLACEBO]
+    more = _share(opened, account[Account.OPEN_BEFORE] - account[Account.OPEN_AFTER])
+    more_of_known = _share(known, account[Account.WITHHELD_BEFORE] - account[Account.WITHHELD_AFTER])
+    return _of_open(sums, more, more_of_known, np.zeros_like(more), is_told=_are_enough(opened, known))
 
 
 def _by_knock_outs(sums: Sums) -> Floats:
     """Open conversions that an ad caused, by how much they are like known ones, and like made-up organic ones."""
     account = sums.account
+    caused, organic = account[Account.WITHHELD], account[Account.KNOCKED_OUT]
     return _of_open(
         sums,
         _share(account[Account.OPEN], account[Account.OPEN_SURE]),
-        _share(account[Account.WITHHELD], account[Account.WITHHELD_SURE]),
-        _share(account[Account.KNOCKED_OUT], account[Account.KNOCKED_OUT_SURE]),
+        _share(caused, account[Account.WITHHELD_SURE]),
+        _share(organic, account[Account.KNOCKED_OUT_SURE]),
+        is_told=_are_enough(caused, organic),
     )
 
 
-def _of_open(sums: Sums, opened: Floats, caused: Floats, organic: Floats) -> Floats:
+def _are_enough(*counts: Floats) -> bool:
+    return all(float(count[0]) >= FEWEST_KNOWN for count in counts)
+
+
+def _of_open(sums: Sums, opened: Floats, caused: Floats, organic: Floats, is_told: bool) -> Floats:
     """How many of the open conversions are of the caused, whose mixture with organic ones they are.
 
-    Where the evidence cannot tell the two apart: what it says itself, by how often it can have the cause.
+    Where the evidence cannot tell the two apart, or there are too few: what it says itself, by how often it can have
+    the cause.
     """
-    tells = np.where(_is_told(sums), caused - organic, 0)
+    tells = caused - organic if is_told else np.zeros_like(caused)
     share = np.where(tells >= LEAST_TOLD, (opened - organic) / np.maximum(tells, LEAST_TOLD), 0)
     found = np.where(tells >= LEAST_TOLD, share * sums.account[Account.OPEN], reached_shares(sums).sum(axis=0))
     limited: Floats = np.clip(found, 0, sums.account[Account.OPEN])
@@ -94,6 +96,7 @@ def _of_open(sums: Sums, opened: Floats, caused: Floats, organic: Floats) -> Flo
 
 
 def _share(of: Floats, part: Floats) -> Floats:
+    """What the part is of the whole; none where there is nothing."""
     return part / np.maximum(of, 1e-9)
 
 

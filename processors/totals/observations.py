@@ -26,8 +26,9 @@ _SHARE = [*_CLICK, pa.field("share", pa.float64(), nullable=False), pa.field("de
 #: click: the click of its click id, null where there is none.
 #: person: clicks of the person its identifiers name, the click id hidden, with shares that sum to one; empty where they
 #:     name nobody. reached: the click was also among the candidates of `evidence`.
-#: evidence: the posterior over candidates, all identifiers hidden; null where it was not asked. With `unreached`, that
-#:     a click which was not found is the cause, and the organic rest, the shares sum to one.
+#: evidence: the posterior over candidates, all identifiers hidden; null where it was not asked, which it has to be of
+#:     all conversions that no identifier matches. With `unreached`, that a click which was not found is the cause, and
+#:     the organic rest, the shares sum to one.
 #: knock_out: what `evidence` would sum to without the clicks of the buyer's household; null where it was not asked.
 #: placebo: what it would sum to with the clicks of 30 days after the conversion in the place of those before, none of
 #:     which can have caused it; null where it was not asked, or these days are not over.

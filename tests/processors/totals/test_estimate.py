@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.totals.contributions import contributions
@@ -29,11 +29,13 @@ def check_conservation(found: list[Row], totals: Totals) -> None:
 
 
 @given(found=some_rows())
+@settings(max_examples=40, deadline=None)
 def test_ads_and_organic_are_the_conversions_counted(found: list[Row]) -> None:
     check_conservation(found, estimate(contributions(table(found))))
 
 
 @given(found=some_rows(), names=st.permutations(ADS))
+@settings(max_examples=40, deadline=None)
 def test_other_names_for_the_ads_change_no_total(found: list[Row], names: list[str]) -> None:
     renamed = dict(zip(ADS, names, strict=True))
 

@@ -3,7 +3,7 @@
 import random
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.totals.contributions import click_contributions, contributions
@@ -13,6 +13,7 @@ from tests.processors.totals.observed import Row, clicked, rows, share, some_row
 
 
 @given(found=some_rows(), seed=st.integers(0, 99), batches=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
 def test_any_order_and_split_of_conversions_gives_the_same_state(found: list[Row], seed: int, batches: int) -> None:
     shuffled = random.Random(seed).sample(found, len(found))
     state = State()
@@ -22,6 +23,7 @@ def test_any_order_and_split_of_conversions_gives_the_same_state(found: list[Row
 
 
 @given(found=some_rows(6), versions=st.lists(st.tuples(st.integers(0, 5), st.data()), max_size=5), data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_a_newer_version_takes_the_place_of_the_older(found: list[Row], versions, data) -> None:
     state, newest = State(), {}
     for row in [*found, *(data.draw(rows(f"c{number}")) for number, _ in versions)]:
@@ -34,6 +36,7 @@ def test_a_newer_version_takes_the_place_of_the_older(found: list[Row], versions
 
 
 @given(found=some_rows())
+@settings(max_examples=40, deadline=None)
 def test_what_is_taken_out_again_leaves_nothing(found: list[Row]) -> None:
     state = contributions(table(found))
     assert state.minus(state) == State()
