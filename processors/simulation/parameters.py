@@ -53,6 +53,8 @@ class World:
         ad_caused, organic: how many. organic_in_clicker_households: by another member of a clicker's household.
         delay_median_h, delay_sigma, delay_max_days: from the click to the conversion it caused, lognormal, cut.
         cross_device_share: on another device of the person. other_network_share: from another network.
+        switchers_log_in: how much more often than others people change the device who log in: with 1 those who always
+            do, twice as often as the average. Identifiers of clicks and of people then depend on each other.
         click_id_kept_ios, click_id_kept_other: a conversion on the click's device still knows it;
             click_id_half_life_days: and ever fewer do, the longer it took.
         email_share: conversions with a hashed e-mail.
@@ -97,6 +99,7 @@ class World:
     delay_max_days: Positive = 30.0
     cross_device_share: ShareByAd = (0.30, 0.30)
     other_network_share: Share = 0.25
+    switchers_log_in: Share = 0.0
     click_id_kept_ios: Share = 0.60
     click_id_kept_other: Share = 0.70
     click_id_half_life_days: Positive = 5.0
@@ -163,6 +166,7 @@ WORLDS: Mapping[str, World] = {
     "default": World(),
     "audiences": _AUDIENCES,
     "audiences-200-ads": replace(_AUDIENCES, ads=200),
+    "audiences-dependent": replace(_AUDIENCES, switchers_log_in=1.0),
 }
 
 #: What is changed of a world to see what the matcher makes of it.

@@ -132,7 +132,8 @@ def _caused(world: World, rng: np.random.Generator, ads: Ads, people: People, cl
     seen = np.flatnonzero((delay < world.delay_max_days) & (clicks.day[cause] + delay < world.days))[: world.ad_caused]
     cause, delay, count = cause[seen], delay[seen], len(seen)
     person, ad = clicks.person[cause], clicks.ad[cause]
-    crosses = rng.random(count) < ads.cross_device[ad]
+    habit = 1 + world.switchers_log_in * (1 - 2 * people.login[person])
+    crosses = rng.random(count) < ads.cross_device[ad] * habit
     other = people.first_device[person] + people.second_device[person] - clicks.device[cause]
     is_ios = people.devices.is_ios[clicks.device[cause]]
     kept = np.where(is_ios, world.click_id_kept_ios, world.click_id_kept_other)

@@ -1,4 +1,4 @@
-"""`spendloop simulate attribution`: a market whose truth is known, and what attribution makes of it."""
+"""`spendloop simulate`: markets whose truth is known, and what attribution and its totals make of them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
@@ -15,9 +16,11 @@ from processors.matching.learning import TooFewMatches
 from processors.simulation.comparison import compare
 from processors.simulation.evaluation import Exam, Score, exam_of
 from processors.simulation.parameters import VARIATIONS, WORLDS, World, WorldError, parse_world, vary
+from processors.simulation.summary import Summary, summary_of
 from processors.simulation.tables import Tables, tables_of
+from processors.simulation.totals import Measured, measure
 from processors.simulation.world import simulate as simulate_market
-from streams.cli.output import print_table
+from streams.cli.output import RESULT_FORMATS, print_result, print_table
 
 __all__ = ["simulate"]
 
@@ -75,6 +78,38 @@ def attribution(
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     click.echo(f"written to {result}")
+
+
+@simulate.command("totals")
+@click.option("--worlds", "count", type=click.IntRange(1), default=12, show_default=True, help="How many markets.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Number of the first of them.")
+@click.option("--world", "name", type=click.Choice(list(WORLDS)), default="audiences", show_default=True)
+@click.option(
+    "--parameters",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML with a market of your own, as for `simulate attribution`.",
+)
+@click.option("--format", "form", type=click.Choice(RESULT_FORMATS), default="table", show_default=True)
+def totals(count: int, seed: int, name: str, parameters: Path | None, form: str) -> None:
+    """Simulate markets and measure totals per ad in them.
+
+    Each is also simulated with identifiers that depend on each other, where the alarm should be raised. Errors are
+    shares of the truth, without their sign unless they are called bias; those of ads and the coverage of their 95 %
+    intervals are of ads with at least 100 true conversions.
+    """
+    world = _world(name, parameters)
+    dependent = vary(world, {"switchers_log_in": 1.0})
+    rows: list[Summary] = []
+    for title, one in (("as given", world), ("dependent identifiers", dependent)):
+        rows += summary_of(title, [_measure_totals(one, seed + number) for number in range(count)])
+    print_result(pa.Table.from_pylist([asdict(row) for row in rows]), form)
+
+
+def _measure_totals(world: World, seed: int) -> Measured:
+    try:
+        return measure(_tables(world, seed))
+    except TooFewMatches as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _world(name: str, parameters: Path | None) -> World:

@@ -75,6 +75,7 @@ def test_what_everything_is_keyed_and_kept_by() -> None:
         "match-models": (("account_id",), 60),
         "audits": (("account_id",), 400),
         "model-credit": (("account_id",), 120),
+        "attribution-totals": (("account_id",), 400),
         "attribution.dlt": (("dead_letter_id",), 30),
         "loader.dlt": (("dead_letter_id",), 30),
         "attribution.retry": ((), 30),

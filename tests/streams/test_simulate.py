@@ -70,3 +70,16 @@ def test_a_market_too_small_to_learn_from_says_so(tmp_path: Path) -> None:
     done = run("--parameters", file, "--no-oracle", "--json", tmp_path / "x.json")
     assert done.exit_code == 1
     assert "learns from at least 30" in done.output
+
+
+def test_totals_are_measured_with_and_without_independent_identifiers(small: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["simulate", "totals", "--worlds", "1", "--parameters", str(small), "--format", "json"]
+    )
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in done.output.splitlines()]
+    assert {row["markets"] for row in rows} == {"as given", "dependent identifiers"}
+    assert {"ids only", "fixed ladder", "combination"} <= {row["estimator"] for row in rows}
+    [combination] = [r for r in rows if r["estimator"] == "combination" and r["markets"] == "as given"]
+    assert combination["count"] == 1
+    assert combination["alarms"] in (0, 1)
