@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from processors.matching.evidence import MISSING
 from processors.matching.ladder import climb
-from processors.matching.learning import fit
+from processors.matching.learning import learn
 from processors.matching.lesson import lesson
 from processors.matching.match import match
 from processors.matching.model import MatchModel
@@ -68,7 +68,7 @@ def measure(tables: Tables) -> Measured:
     """The scores of all estimators on a market. Raises TooFewMatches where there is too little to learn from."""
     exam = exam_of(tables)
     taught = lesson(exam.conversions, exam.click_index, exam.ads)
-    model = fit(taught)
+    model = learn(taught).model
     # exam_of numbers the ads in the order of their ids.
     names = ClickNames(pa.array(sorted(set(tables.clicks["ad_id"].to_pylist()))), exam.ads)
     observations = observe(taught, exam.conversions, names, tables.conversions, model)

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
-from processors.matching.learning import fit
+from processors.matching.learning import learn
 from processors.matching.lesson import lesson
 from processors.matching.match import LAYERS, Matches, match
 from processors.matching.model import MatchModel
@@ -47,7 +47,7 @@ def exam(tables: Tables) -> Exam:
 
 @pytest.fixture(scope="module")
 def model(exam: Exam) -> MatchModel:
-    return fit(lesson(exam.conversions, exam.click_index, exam.ads))
+    return learn(lesson(exam.conversions, exam.click_index, exam.ads)).model
 
 
 @pytest.fixture(scope="module")
