@@ -63,8 +63,9 @@ def _attribute(settings: Settings, metrics_port: int | None, log_format: LogForm
 def _compute_credit(settings: Settings, metrics_port: int | None) -> None:
     from streams.credit.role import ModelCredit
 
-    metrics = _metrics("credit", settings, metrics_port)
-    _until_told(lambda should_stop: ModelCredit(settings, metrics, should_stop).run())
+    _until_told(
+        lambda should_stop: ModelCredit(settings, _metrics("credit", settings, metrics_port), should_stop).run()
+    )
 
 
 @click.command()
@@ -76,8 +77,7 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     settings = load_settings()
     set_up_logging(log_format)
-    loader = Loader(settings, _metrics("loader", settings, metrics_port))
-    _until_told(loader.run)
+    _until_told(lambda should_stop: Loader(settings, _metrics("loader", settings, metrics_port)).run(should_stop))
 
 
 def _until_told(run: Callable[[Callable[[], bool]], None]) -> None:
