@@ -24,8 +24,9 @@ up: $(READY)
 down: $(READY)
 	@$(BIN)/spendloop down
 
+# Three processes with a stack each: the longest tests wait for sessions to run out, not for the processor.
 test: $(READY)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -11,14 +11,14 @@ and a window, and forgotten together.
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ConversionFact", "Held", "HeldContent", "HeldConversion", "HeldTouchpoints", "TouchpointFacts"]
+__all__ = ["ConversionFact", "Entries", "Held", "HeldContent", "HeldConversion", "HeldEntries", "Identifier"]
 
 #: A tenant and an identifier in it.
 Identifier = tuple[str, str]
 
 
-class TouchpointFacts(NamedTuple):
-    """Touchpoints of one tenant and bucket on their way into the store.
+class Entries(NamedTuple):
+    """Touchpoints, links, or traces of clicks, of one tenant and bucket on their way into the store.
 
     identifiers, contents: side by side; a content is there once for each identifier it can be asked by.
     conversion_buckets: in which buckets conversions lie that these may concern.
@@ -29,16 +29,17 @@ class TouchpointFacts(NamedTuple):
     bucket: int
     expires_at_s: int
     conversion_buckets: Sequence[int]
-    identifiers: Sequence[str]
+    identifiers: Sequence[str] | Sequence[bytes]
     contents: Sequence[bytes]
 
 
 class ConversionFact(NamedTuple):
     """A conversion on its way into the store.
 
-    identifiers: what it can be asked by; each leads to it.
-    touchpoint_buckets: in which buckets touchpoints lie that it may have.
+    identifiers: what it can be asked by; each leads to it, and so does what is linked to one of them.
+    touchpoint_buckets, link_buckets: where touchpoints lie that it may have, and links that concern it.
     expires_at_s, bucket_expires_at_s: of the conversion, and of the bucket in which identifiers lead to it.
+    due_ms: ingest time by which everything has to be known before it is settled for the first time; None for never.
     """
 
     account_id: str
@@ -47,8 +48,10 @@ class ConversionFact(NamedTuple):
     identifiers: Sequence[str]
     bucket: int
     touchpoint_buckets: Sequence[int]
+    link_buckets: Sequence[int]
     expires_at_s: int
     bucket_expires_at_s: int
+    due_ms: int | None = None
 
 
 class HeldContent(NamedTuple):
@@ -59,14 +62,22 @@ class HeldContent(NamedTuple):
 
 
 class HeldConversion(NamedTuple):
-    """All contents held of a conversion."""
+    """All contents held of a conversion.
+
+    reached: the identifiers of the contents, and all that links lead to from there; whose they are is not said.
+    steps_cut: how many steps from link to link were not gone, for too many identifiers lie there. It only grows.
+    settled: how often it was begun to be settled.
+    """
 
     account_id: str
     conversion_id: str
     contents: Sequence[HeldContent]
+    reached: Collection[str]
+    steps_cut: int = 0
+    settled: int = 0
 
 
-class HeldTouchpoints(NamedTuple):
+class HeldEntries(NamedTuple):
     """What is held under one identifier.
 
     contents: in no order.
@@ -78,7 +89,8 @@ class HeldTouchpoints(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Conversions and the touchpoints of their identifiers, read at one moment after everything was stored."""
+    """Conversions, and the touchpoints and links of what is reached from them, read after everything was stored."""
 
     conversions: Sequence[HeldConversion]
-    touchpoints: Mapping[Identifier, HeldTouchpoints]
+    touchpoints: Mapping[Identifier, HeldEntries]
+    links: Mapping[Identifier, HeldEntries]

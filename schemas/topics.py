@@ -18,6 +18,7 @@ class Topic:
     `schema` the file of its schema. The record key is the first of the `key` fields that has a value.
     `event_time` names the field that is held against the ingest time, where a person's clock set it.
     A topic of retries has neither schema nor key fields: its records are those of other topics, with their keys.
+    Where it is compacted the last record of each key stays for good, and the others `retention_d` at least.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Topic:
     retention_d: int
     event_time: str | None = None
     max_message_bytes: int = 2 * MEBIBYTE
+    is_compacted: bool = False
 
     @property
     def subject(self) -> str:
@@ -47,6 +49,13 @@ TOPICS: Mapping[str, Topic] = {
         _topic("crm-events", ("deal_id",), 400, "event_time"),
         _topic("ad-performance", ("ad_account_id",), 120, "as_of"),
         _topic("attributed-conversions", ("conversion_id",), 120),
+        _topic("identity-links", ("account_id",), 400),
+        _topic("attribution-quality", ("account_id",), 120),
+        # Every version, until no conversion is matched anew that was matched with it.
+        replace(_topic("match-models", ("account_id",), 60), is_compacted=True),
+        _topic("audits", ("account_id",), 400),
+        _topic("model-credit", ("account_id",), 120),
+        _topic("attribution-totals", ("account_id",), 400),
         *(
             # An envelope around the original, with its headers: it has to be larger than any original.
             Topic(f"{role}.dlt", f"{role}.dlt", "dead-letters", ("dead_letter_id",), 30, None, 4 * MEBIBYTE)

@@ -193,9 +193,13 @@ def _configure(admin: AdminClient, present: Collection[Topic], settings: Setting
 
 
 def _config(topic: Topic, replication_factor: int) -> dict[str, str]:
+    kept_ms = str(topic.retention_d * DAY_MS)
     config = {
-        "cleanup.policy": "delete",
-        "retention.ms": str(topic.retention_d * DAY_MS),
+        **(
+            {"cleanup.policy": "compact", "min.compaction.lag.ms": kept_ms}
+            if topic.is_compacted
+            else {"cleanup.policy": "delete", "retention.ms": kept_ms}
+        ),
         "max.message.bytes": str(topic.max_message_bytes),
         # The record timestamp is the ingest time: the broker's clock, not one a publisher could set.
         "message.timestamp.type": "LogAppendTime",

@@ -1,16 +1,21 @@
 """Clicks and conversions on their way into the state: what the attribution role and its rebuild do alike."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from processors.attribution.facts import click_facts, conversion_facts
+from processors.attribution.facts import click_facts, conversion_facts, trace_facts
+from processors.attribution.link_records import published_links
+from processors.attribution.links import CarriedLink, link_entries, links_carried
+from processors.matching.evidence import evidence_of
 from schemas.client.registry import Registry
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord
-from schemas.facts import Held
+from schemas.facts import Entries, Held
 from schemas.spans import Partition, Span
 from schemas.topics import topics
 from sinks.redis.attribution_store import ROLE, AttributionStore
@@ -18,11 +23,26 @@ from streams.admin import topic_ids
 from streams.replay.origins import by_origin
 from streams.settings import Settings
 
-__all__ = ["CLICKS", "CONVERSIONS", "RETRIES", "SOURCES", "Inputs", "Part", "attribution_store"]
+__all__ = [
+    "CLICKS",
+    "CONVERSIONS",
+    "DECODED",
+    "HELD_IDENTIFIERS",
+    "LINKS",
+    "RETRIES",
+    "SOURCES",
+    "Inputs",
+    "Part",
+    "attribution_store",
+]
 
-CLICKS, CONVERSIONS = "clicks", "conversions"
+CLICKS, CONVERSIONS, LINKS = "clicks", "conversions", "identity-links"
+DECODED = (CLICKS, CONVERSIONS, LINKS)
 RETRIES = f"{ROLE}.retry"
-SOURCES = (CLICKS, CONVERSIONS, RETRIES)
+SOURCES = (*DECODED, RETRIES)
+
+#: Of a click; the others are read from its touchpoint.
+HELD_IDENTIFIERS = ("visitor_id", "click_id")
 
 Int64s = npt.NDArray[np.int64]
 
@@ -72,13 +92,14 @@ class Inputs:
         names = topics(settings.namespace)
         self.topics = {names[contract].name: names[contract] for contract in SOURCES}
         self.topic_ids = topic_ids(settings.kafka.client(), list(self.topics))
-        self._contracts = {names[contract].name: contract for contract in (CLICKS, CONVERSIONS)}
+        self._contracts = {names[contract].name: contract for contract in DECODED}
         self._retention = settings.retention()
         self._match_on = settings.attribution.match_on
+        #: Whether conversions are matched by evidence, for which clicks are held with theirs.
+        self._settle_after_s = min(settings.matching.settle_after_s, default=None)
         self._store = store
         self._decoders = {
-            contract: Decoder(names[contract], registry, settings.event_time_bounds(contract))
-            for contract in (CLICKS, CONVERSIONS)
+            contract: Decoder(names[contract], registry, settings.event_time_bounds(contract)) for contract in DECODED
         }
 
     def span(self, chunk: Records) -> Span:
@@ -107,18 +128,39 @@ class Inputs:
         """The good records of a part, and the bad ones. Raises RegistryUnavailable."""
         return self._decoders[part.contract].decode(part.values, part.ingest_ms)
 
-    async def store(self, span: Span, part: Part, decoded: Decoded, *, is_end: bool) -> Held:
-        """Store the facts of what was decoded; what is held for the conversions they concern.
+    def links(self, part: Part, decoded: Decoded) -> list[CarriedLink]:
+        """What the records of a part say of who is the same person."""
+        if part.contract == LINKS:
+            return published_links(decoded.batch)
+        return links_carried(decoded.batch, part.ingest_ms[decoded.rows], self._retention)
+
+    async def store(
+        self, span: Span, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
+    ) -> Held:
+        """Store the facts of what was decoded, and its links; what is held for the conversions they concern.
 
         `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
         """
         ingest_ms = part.ingest_ms[decoded.rows]
+        entries = link_entries(links, self._retention)
+        if part.contract == LINKS:
+            return await self._store.add_touchpoints(span, (), entries, is_end=is_end)
         if part.contract == CLICKS:
-            touchpoints = click_facts(decoded.batch, ingest_ms, self._retention, self._match_on)
-            return await self._store.add_touchpoints(span, touchpoints, is_end=is_end)
+            touchpoints, traces = await asyncio.to_thread(self._click_facts, decoded.batch, ingest_ms)
+            return await self._store.add_touchpoints(span, touchpoints, entries, traces, is_end=is_end)
         messages = [part.values[row] or b"" for row in decoded.rows.tolist()]
-        conversions = conversion_facts(decoded.batch, messages, ingest_ms, self._retention, self._match_on)
-        return await self._store.add_conversions(span, conversions, is_end=is_end)
+        conversions = conversion_facts(
+            decoded.batch, messages, ingest_ms, self._retention, self._match_on, self._settle_after_s
+        )
+        return await self._store.add_conversions(span, conversions, entries, is_end=is_end)
+
+    def _click_facts(self, clicks: pa.RecordBatch, ingest_ms: Int64s) -> tuple[list[Entries], list[Entries]]:
+        """Touchpoints and traces of clicks."""
+        if self._settle_after_s is None:
+            return click_facts(clicks, ingest_ms, self._retention, self._match_on), []
+        evidence = evidence_of(clicks, "landing_url", HELD_IDENTIFIERS)
+        touchpoints = click_facts(clicks, ingest_ms, self._retention, self._match_on, evidence)
+        return touchpoints, trace_facts(clicks, evidence, ingest_ms, self._retention)
 
     async def store_nothing(self, span: Span) -> None:
         """Pass a span without a good record."""

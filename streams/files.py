@@ -18,7 +18,18 @@ from schemas.client.publisher import Publisher
 from schemas.definitions import Definition, definition
 from schemas.topics import TOPICS
 
-__all__ = ["FORMATS", "BadRow", "PublishResult", "Row", "UnreadableFile", "publish_file", "read_rows"]
+__all__ = [
+    "FORMATS",
+    "BadRow",
+    "PublishResult",
+    "Row",
+    "RowReader",
+    "UnreadableFile",
+    "check_file",
+    "columns_of",
+    "publish_file",
+    "read_rows",
+]
 
 #: File ending -> format.
 FORMATS = {"csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl", "parquet": "parquet"}
@@ -55,6 +66,10 @@ class PublishResult:
     bad: list[BadRow] = field(default_factory=list)
 
 
+#: The rows of a file of this format, meant for this topic.
+RowReader = Callable[[Path, str, str], Iterator[Row]]
+
+
 class _Rejects(Protocol):
     """Where bad rows are set aside, in the form they came in, to be mended and published."""
 
@@ -62,21 +77,54 @@ class _Rejects(Protocol):
     def close(self) -> None: ...
 
 
+def read_rows(file: Path, form: str, topic: str) -> Iterator[Row]:
+    """The rows of a file, in order."""
+    return _READERS[form](file, definition(TOPICS[topic].schema))
+
+
+def columns_of(file: Path, form: str) -> list[str] | None:
+    """The columns that every row of a file has; None where each row names its own."""
+    if form == "parquet":
+        names: list[str] = pq.read_schema(file).names
+        return names
+    if form == "csv":
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            return next(csv.reader(lines), [])
+    return None
+
+
+def check_file(
+    publisher: Publisher, topic: str, file: Path, form: str, progress: Progress, rows: RowReader = read_rows
+) -> tuple[int, list[BadRow]]:
+    """How many of the file's rows could be published, and which could not."""
+    good, bad = 0, []
+    for batch in _batches(file, form, topic, progress, "Checking", rows):
+        found = _bad_rows(publisher, topic, batch)
+        good += len(batch) - len(found)
+        bad += [row for _, row in found]
+    return good, bad
+
+
 def publish_file(
-    publisher: Publisher, topic: str, file: Path, form: str, reject: Path | None, progress: Progress
+    publisher: Publisher,
+    topic: str,
+    file: Path,
+    form: str,
+    reject: Path | None,
+    progress: Progress,
+    rows: RowReader = read_rows,
 ) -> PublishResult:
     """Publish the file's rows and flush. With `reject`, bad rows go there; without, one bad row stops it all."""
     if reject is not None and reject.resolve() == file.resolve():
         raise UnreadableFile(f"{reject} is the file to publish: set bad rows aside in another")
     result = PublishResult()
     if reject is None:
-        for batch in _batches(file, form, topic, progress, "Checking"):
-            result.bad += [bad for _, bad in _bad_rows(publisher, topic, batch)]
+        result.bad = check_file(publisher, topic, file, form, progress, rows)[1]
         if result.bad:
             return result
     with ExitStack() as stack:
         rejects = stack.enter_context(closing(_WRITERS[form](file, reject))) if reject else None
-        for batch in _batches(file, form, topic, progress, "Publishing"):
+        for batch in _batches(file, form, topic, progress, "Publishing", rows):
             found = _bad_rows(publisher, topic, batch)
             if rejects and found:
                 rejects.write([row for row, _ in found])
@@ -89,15 +137,10 @@ def publish_file(
     return result
 
 
-def read_rows(file: Path, form: str, topic: str) -> Iterator[Row]:
-    """The rows of a file, in order."""
-    return _READERS[form](file, definition(TOPICS[topic].schema))
-
-
-def _batches(file: Path, form: str, topic: str, progress: Progress, title: str) -> Iterator[list[Row]]:
+def _batches(file: Path, form: str, topic: str, progress: Progress, title: str, read: RowReader) -> Iterator[list[Row]]:
     task = progress.add_task(f"{title} {file.name}", total=None)
-    rows = read_rows(file, form, topic)
     try:
+        rows = read(file, form, topic)
         while batch := list(islice(rows, BATCH_ROWS)):
             yield batch
             progress.advance(task, len(batch))

@@ -3,6 +3,9 @@
 Instrumented are batches, not events. Personal data is never a label.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -12,6 +15,8 @@ from schemas.topics import Topic
 
 __all__ = ["RoleMetrics", "serve_metrics"]
 
+#: A match by evidence is claimed from this confidence in the ad.
+CLAIMED = 0.5
 DURATION_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SIZE_BUCKETS = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 
@@ -76,6 +81,22 @@ class RoleMetrics:
         self.waiting = Gauge(
             "waiting_for_dependency", "Batches whose stage waits for a dependency.", ["stage"], registry=registry
         )
+
+        self.evaluated = Counter(
+            "evaluated_conversions_total",
+            "Conversions matched without their identifiers, with a confidence of .5 or more in the ad or not: an "
+            "estimate, which overstates.",
+            ["account", "method", "layer", "outcome"],
+            registry=registry,
+        )
+
+    def observe_evaluated(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of the topic attribution-quality."""
+        for row in rows:
+            outcome = "not_claimed"
+            if row["confidence_ad"] >= CLAIMED:
+                outcome = {True: "right", False: "wrong", None: "unknown"}[row["is_ad_right"]]
+            self.evaluated.labels(row["account_id"], row["method"], row["layer"], outcome).inc()
 
     def observe_received(self, contract: str, partition: int, count: int, newest_ingest_ms: int) -> None:
         """A batch of one partition: its size, and the ingest time of its newest record."""

@@ -139,7 +139,7 @@ async def _store(inputs: Inputs, chunk: _Chunk) -> int:
     for number, part in enumerate(parts, 1):
         decoded = inputs.decode(part)
         count += len(decoded.bad)
-        await inputs.store(span, part, decoded, is_end=number == len(parts))
+        await inputs.store(span, part, decoded, inputs.links(part, decoded), is_end=number == len(parts))
     if not parts:
         await inputs.store_nothing(span)
     return count

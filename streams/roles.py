@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from schemas.spans import Partition
 from sinks.clickhouse.tables import LOADED
-from streams.attribution_inputs import attribution_store
+from streams.attribution_inputs import DECODED, attribution_store
 from streams.clickhouse import connect
 from streams.loader.progress import forget_beyond
 from streams.offsets import Offsets
@@ -33,7 +33,7 @@ class Role:
     """One role.
 
     command: what starts a process of it, after `spendloop`.
-    inputs: the topics of the contract it reads, beside that of its retries.
+    inputs: the topics of the contract it reads, beside that of its retries; empty where it reads tables.
     repeats: processing a record again changes nothing, since its effects are idempotent by id. A role whose state
         adds up, or depends on order, is rebuilt instead.
     accept: tells what the role keeps outside Kafka, such as fences, of a new generation of a topic it reads. None
@@ -49,7 +49,7 @@ class Role:
     @property
     def reads(self) -> tuple[str, ...]:
         """Every topic it reads."""
-        return (*self.inputs, f"{self.name}.retry")
+        return (*self.inputs, f"{self.name}.retry") if self.inputs else ()
 
 
 def _accept_facts(settings: Settings, generation: Generation) -> None:
@@ -74,7 +74,8 @@ def _accept_progress(settings: Settings, generation: Generation) -> None:
 ROLES: dict[str, Role] = {
     role.name: role
     for role in (
-        Role("attribution", "worker attribution", ("clicks", "conversions"), repeats=True, accept=_accept_facts),
+        Role("attribution", "worker attribution", DECODED, repeats=True, accept=_accept_facts),
+        Role("credit", "worker credit", (), repeats=True),
         Role("loader", "load", LOADED, repeats=True, accept=_accept_progress),
     )
 }

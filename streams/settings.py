@@ -23,7 +23,9 @@ from pydantic_settings import (
 )
 
 from deploy.local.state import DEFAULT_DIRECTORY, read_state
+from processors.attribution.credit import CreditRules
 from processors.attribution.facts import Retention
+from processors.attribution.use import Thresholds
 from schemas.validation import DAY_MS, EventTimeBounds
 
 __all__ = ["Settings", "SettingsError", "load_settings", "stack_directory"]
@@ -138,17 +140,53 @@ class AccountSettings(_Section):
 
 
 class AttributionSettings(_Section):
-    """How far back a conversion looks for clicks, and how long both are held."""
+    """Which clicks a conversion is attributed to, how long both are held, and what the models of credit go by."""
 
     lookback_d: int = Field(30, ge=1, le=90)
     lateness_d: int = Field(
         21, ge=1, description="The slowest record, the longest outage and the oldest replay, together."
     )
-    match_on: list[Literal["visitor_id", "click_id"]] = Field(
-        ["visitor_id", "click_id"],
+    match_on: list[
+        Literal["click_id", "fbclid", "external_id_sha256", "email_sha256", "phone_sha256", "visitor_id"]
+    ] = Field(
+        ["click_id", "fbclid", "external_id_sha256", "email_sha256", "phone_sha256", "visitor_id"],
         min_length=1,
         description="What a conversion finds its clicks by; each costs the state a copy of every click.",
     )
+    time_decay_half_life_d: float = Field(
+        7.0, ge=0.01, le=365, description="How much older a touchpoint is that time_decay gives half as much."
+    )
+    direct_channels: list[str] = Field(
+        ["direct"], description='What last_non_direct passes over; "" is a click without a channel.'
+    )
+
+
+class MatchingSettings(_Section):
+    """How conversions that no identifier matches are matched by evidence. It takes a model of the tenant's."""
+
+    settle_after_s: list[int] = Field(
+        [3_600, 90_000],
+        description="When it is done, and done again: seconds after a conversion arrived. What comes later than the "
+        "last counts for nothing. Empty turns it off, and clicks are then held without what is compared.",
+    )
+    reporting_confidence: float = Field(0.5, ge=0, le=1, description="How sure the ad has to be to get credit.")
+    optimisation_confidence: float = Field(0.9, ge=0, le=1, description="The same for decisions to go by it.")
+    evaluated_share: float = Field(
+        0.05, ge=0, le=1, description="Of the conversions that an identifier matches: matched once more without it."
+    )
+    least_margin: float = Field(0.0, ge=0, le=1, description="Of the likeliest person over the next, for either.")
+    learn_from_d: int = Field(30, ge=1, le=30, description="Clicks and conversions of so many days before.")
+    most_conversions: int = Field(20_000, ge=100, description="Of a tenant, drawn by hash where there are more.")
+    half_life_d: float = Field(30.0, gt=0, description="What was learned so long ago counts for half.")
+    learn_again_after_h: float = Field(12.0, ge=0, description="A tenant learned more recently is left alone.")
+    in_force_after_s: int = Field(600, ge=0, description="From publishing a model until conversions use it.")
+
+
+class CreditSettings(_Section):
+    """How often the models of channels are computed, and of which journeys."""
+
+    interval_s: float = Field(3_600.0, gt=0, description="Between the times they are computed for.")
+    period_d: int = Field(30, ge=1, le=400, description="Journeys that ended so many days before count.")
 
 
 class LoaderSettings(_Section):
@@ -180,6 +218,8 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings
     events: EventSettings = EventSettings()
     attribution: AttributionSettings = AttributionSettings()
+    matching: MatchingSettings = MatchingSettings()
+    credit: CreditSettings = CreditSettings()
     loader: LoaderSettings = LoaderSettings()
     metrics: MetricsSettings = MetricsSettings()
     accounts: dict[str, AccountSettings] = {}
@@ -214,6 +254,16 @@ class Settings(BaseSettings):
         by_account = {name: a.lookback_d * DAY_S for name, a in self.accounts.items() if a.lookback_d}
         attribution = self.attribution
         return Retention(attribution.lookback_d * DAY_S, attribution.lateness_d * DAY_S, by_account)
+
+    def credit_rules(self) -> CreditRules:
+        """What the models of credit go by."""
+        attribution = self.attribution
+        return CreditRules(attribution.time_decay_half_life_d * DAY_S, frozenset(attribution.direct_channels))
+
+    def thresholds(self) -> Thresholds:
+        """What a match by evidence is sure enough for."""
+        matching = self.matching
+        return Thresholds(matching.reporting_confidence, matching.optimisation_confidence, matching.least_margin)
 
     def fingerprint(self) -> str:
         """Twelve hex digits that change with any setting but a secret."""

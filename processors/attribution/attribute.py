@@ -1,15 +1,16 @@
 """From what is held for conversions to attributed conversions, as columns."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from processors.attribution.credit import MODELS, split_micros
+from processors.attribution.credit import CreditRules, Shares, shares_by_model, split_micros
 from processors.attribution.facts import (
     ConversionContent,
     Retention,
@@ -19,17 +20,30 @@ from processors.attribution.facts import (
     read_contents,
     read_touchpoints,
 )
+from processors.attribution.links import LinkFact, counting_links, read_links
+from processors.attribution.person import Person
+from processors.attribution.probable import Match
+from processors.attribution.use import Thresholds
 from schemas.definitions import arrow_schema, definition
-from schemas.facts import Held, HeldConversion
+from schemas.facts import Held, HeldConversion, Identifier
 
-__all__ = ["Origin", "Pending", "arrived_conversions", "assemble", "conversions_of_clicks"]
+__all__ = [
+    "Origin",
+    "Pending",
+    "arrived_conversions",
+    "assemble",
+    "changed_conversions",
+    "settling_conversions",
+    "with_match",
+]
 
-MODEL_VERSION = "rules-1"
+MODEL_VERSION = "rules-2"
 #: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
 #: nothing. The bound also keeps every result below what its topic takes.
 MAX_TOUCHPOINTS = 500
 #: What a bucket with more touchpoints than identify anybody counts for: more than any that has fewer.
 OVERFULL_FACTS = 1_000_000
+DEFAULT_THRESHOLDS = Thresholds()
 SCHEMA = arrow_schema(definition("attributed-conversions").text)
 
 
@@ -42,17 +56,31 @@ class Origin:
     partition: int
 
 
-class Pending(NamedTuple):
-    """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it."""
+#: Where nothing has arrived: something was settled by the clock.
+NOWHERE = Origin("", "", -1)
 
+
+class Pending(NamedTuple):
+    """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it.
+
+    name: the account and the conversion_id. layer: how the person was recognised, by the surest of what says so.
+    settled: how often it was begun to be settled. match: what evidence says where no identifier matches.
+    """
+
+    name: Identifier
     conversion: ConversionContent
     touchpoints: Sequence[Touchpoint]
+    layer: str
     lookback_s: int
     facts_held: int
     offset: int
+    settled: int
+    match: Match | None = None
 
 
 Ids = Mapping[tuple[str, str], int]
+LinkOffsets = Mapping[tuple[str, LinkFact], int]
+Fact = TypeVar("Fact", Touchpoint, LinkFact)
 
 
 def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Retention) -> list[Pending]:
@@ -62,15 +90,17 @@ def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Rete
     nothing: its touchpoints may have expired, and it was attributed when it came.
     """
     evidence = _Evidence(held, retention)
-    return [
-        evidence.pending(conversion, offsets[conversion.account_id, conversion.conversion_id])
+    arrived = [
+        (_Case(conversion, retention), offset)
         for conversion in held.conversions
-        if not evidence.is_frozen(conversion, since_ms)
+        if (offset := offsets.get((conversion.account_id, conversion.conversion_id))) is not None
     ]
+    return [evidence.pending(case, offset) for case, offset in arrived if not case.is_frozen(since_ms)]
 
 
-def conversions_of_clicks(held: Held, offsets: Ids, retention: Retention) -> list[Pending]:
-    """The conversions whose result clicks that arrived may change; their offsets by (account, click_id).
+def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention: Retention) -> list[Pending]:
+    """The conversions whose result records that arrived may change: clicks, with their offsets by (account, click_id),
+    and links, with theirs by (account, link).
 
     A click outside the window of a conversion changes nothing, nor does one that is too late for it: by then other
     facts of the window may have expired, and the conversion is frozen.
@@ -78,11 +108,21 @@ def conversions_of_clicks(held: Held, offsets: Ids, retention: Retention) -> lis
     evidence = _Evidence(held, retention)
     found = []
     for conversion in held.conversions:
+        case = _Case(conversion, retention)
         # A content inside the window counts as a cause even where a later one has moved the click out of it.
-        causes = [offsets.get((conversion.account_id, touch.click_id), -1) for touch in evidence.inside(conversion)]
+        causes = [offsets.get((case.account_id, touch.click_id), -1) for touch in evidence.inside(case)]
+        if links:
+            causes += [links.get((case.account_id, fact), -1) for fact in evidence.links(case)]
         if (cause := max(causes, default=-1)) >= 0:
-            found.append(evidence.pending(conversion, cause))
+            found.append(evidence.pending(case, cause))
     return found
+
+
+def settling_conversions(held: Held, until_ms: int, retention: Retention) -> list[Pending]:
+    """What is to be settled, of that which is not frozen yet; nothing has arrived for it."""
+    evidence = _Evidence(held, retention)
+    cases = [_Case(conversion, retention) for conversion in held.conversions]
+    return [evidence.pending(case, -1) for case in cases if until_ms <= case.latest_ingest_ms]
 
 
 class _Evidence:
@@ -93,32 +133,31 @@ class _Evidence:
         self._retention = retention
         contents = list({content for item in held.touchpoints.values() for content in item.contents})
         self._touchpoints = dict(zip(contents, read_touchpoints(contents), strict=True))
+        self._links = {
+            name: read_links(name[1], item.contents, retention) for name, item in held.links.items() if item.contents
+        }
         self._overfull = {name: item.overfull for name, item in held.touchpoints.items() if item.overfull}
+        self._overfull_links = {name: item.overfull for name, item in held.links.items() if item.overfull}
 
-    def is_frozen(self, conversion: HeldConversion, now_ms: int) -> bool:
-        """Whether it came before, and so long ago that its window may no longer be held whole."""
-        chosen = _Case(conversion, self._retention).chosen
-        return chosen.ingest_ms < now_ms and now_ms > self._retention.latest_ingest_ms(chosen.event_ms)
-
-    def inside(self, conversion: HeldConversion) -> list[Touchpoint]:
+    def inside(self, case: "_Case") -> list[Touchpoint]:
         """The contents of touchpoints in a conversion's window that are not too late for it."""
-        case = _Case(conversion, self._retention)
-        return [touch for touch in self._in_time(case, self._of(case)) if touch.event_ms in case.window]
+        return [touch for touch in _in_time(case, self._of(case)) if touch.event_ms in case.window]
 
-    def pending(self, conversion: HeldConversion, offset: int) -> Pending:
+    def links(self, case: "_Case") -> list[LinkFact]:
+        """What says, or takes back, that two identifiers are the same person's, and is not too late."""
+        return _in_time(case, self._links_of(case))
+
+    def pending(self, case: "_Case", offset: int) -> Pending:
         """What there is to attribute the conversion with."""
-        case = _Case(conversion, self._retention)
-        held = self._of(case)
-        counting = choose_touchpoints(self._in_time(case, held))
-        inside = [touch for touch in counting if touch.event_ms in case.window and case.chosen.is_of(touch)]
-        used = inside if len(inside) <= MAX_TOUCHPOINTS else []
-        facts_held = len(case.contents) + len(held) + self._count_overfull(case) * OVERFULL_FACTS
-        return Pending(case.chosen, used, case.lookback_s, facts_held, offset)
-
-    def _in_time(self, case: "_Case", held: Iterable[Touchpoint]) -> list[Touchpoint]:
-        # Too late is too late whenever it is read, or the result would depend on what was read first.
-        latest_ms = self._retention.latest_ingest_ms(case.chosen.event_ms)
-        return [touch for touch in held if touch.ingest_ms <= latest_ms]
+        held, links = self._of(case), self._links_of(case)
+        counting = [touch for touch in choose_touchpoints(_in_time(case, held)) if touch.event_ms in case.window]
+        person = Person(case.chosen, counting, counting_links(_in_time(case, links)))
+        own = [touch for touch in counting if person.has(touch)]
+        used = own if len(own) <= MAX_TOUCHPOINTS else []
+        overfull = self._count_overfull(case) + case.steps_cut
+        facts_held = len(case.contents) + len(held) + len(links) + overfull * OVERFULL_FACTS + case.settled
+        layer = person.layer(used)
+        return Pending(case.name, case.chosen, used, layer, case.lookback_s, facts_held, offset, case.settled)
 
     def _of(self, case: "_Case") -> list[Touchpoint]:
         """The contents of touchpoints that any content asks for; none under an identifier that says nothing.
@@ -128,45 +167,94 @@ class _Evidence:
         found: dict[bytes, None] = {}
         for identifier in case.identifiers:
             held = self._held.get(identifier)
-            if held is not None and not self._says_nothing(identifier, case):
+            if held is not None and not _is_overfull(self._overfull, identifier, case.buckets):
                 found |= dict.fromkeys(held.contents)
         bucket_of, buckets = self._retention.bucket_of, case.buckets
         touchpoints = map(self._touchpoints.__getitem__, found)
         return [touch for touch in touchpoints if bucket_of(touch.event_ms) in buckets]
 
-    def _says_nothing(self, identifier: tuple[str, str], case: "_Case") -> bool:
-        return any(bucket in case.buckets for bucket in self._overfull.get(identifier, ()))
+    def _links_of(self, case: "_Case") -> list[LinkFact]:
+        """The links between what is reached, but for those of an identifier that too many share."""
+        if not self._links:
+            return []
+        bucket_of, buckets = self._retention.link_bucket_of, case.link_buckets
+        account_id = case.account_id
+        return list(
+            {
+                fact: None
+                for identifier in case.identifiers
+                for fact in self._links.get(identifier, ())
+                if bucket_of(fact.link.event_ms) in buckets
+                and not any(
+                    _is_overfull(self._overfull_links, (account_id, name), buckets)
+                    for name in (fact.link.first, fact.link.second)
+                )
+            }
+        )
 
     def _count_overfull(self, case: "_Case") -> int:
         """How many buckets, of those the conversion asks, hold more than identifies anybody."""
-        if not self._overfull:
+        if not (self._overfull or self._overfull_links):
             return 0
-        return sum(bucket in case.buckets for name in case.identifiers for bucket in self._overfull.get(name, ()))
+        return sum(
+            bucket in buckets
+            for overfull, buckets in ((self._overfull, case.buckets), (self._overfull_links, case.link_buckets))
+            for name in case.identifiers
+            for bucket in overfull.get(name, ())
+        )
+
+
+def _in_time(case: "_Case", held: Iterable[Fact]) -> list[Fact]:
+    # Too late is too late whenever it is read, or the result would depend on what was read first.
+    return [fact for fact in held if fact.ingest_ms <= case.latest_ingest_ms]
+
+
+def _is_overfull(
+    overfull: Mapping[tuple[str, str], Collection[int]], identifier: tuple[str, str], buckets: Container[int]
+) -> bool:
+    return bool(overfull) and any(bucket in buckets for bucket in overfull.get(identifier, ()))
 
 
 class _Case:
-    """One conversion: its contents, the one that counts, and where its touchpoints may lie."""
+    """One conversion: its contents, the one that counts, and where its touchpoints and links may lie."""
 
     def __init__(self, conversion: HeldConversion, retention: Retention) -> None:
         account_id = conversion.account_id
+        self.account_id = account_id
+        self.name = account_id, conversion.conversion_id
         self.contents = read_contents(conversion.contents)
         self.chosen = choose_conversion(self.contents, retention)
         self.lookback_s = retention.lookback_of(account_id)
         self.window = range(self.chosen.event_ms - self.lookback_s * 1000, self.chosen.event_ms + 1)
         #: Of all contents together, so that a correction never takes anything away.
         self.buckets: Container[int] = retention.touchpoint_buckets(account_id, self.chosen.event_ms)
+        self.link_buckets: Container[int] = retention.link_buckets(self.chosen.event_ms)
         if len(self.contents) > 1:
             asked = (retention.touchpoint_buckets(account_id, content.event_ms) for content in self.contents)
             self.buckets = set(chain.from_iterable(asked))
-        self.identifiers = {(account_id, name) for content in conversion.contents for name in content.identifiers}
+            linked = (retention.link_buckets(content.event_ms) for content in self.contents)
+            self.link_buckets = set(chain.from_iterable(linked))
+        self.identifiers = [(account_id, name) for name in conversion.reached]
+        self.steps_cut = conversion.steps_cut
+        self.settled = conversion.settled
+        self.latest_ingest_ms = retention.latest_ingest_ms(self.chosen.event_ms)
+
+    def is_frozen(self, now_ms: int) -> bool:
+        """Whether it came before, and so long ago that its window may no longer be held whole."""
+        return self.chosen.ingest_ms < now_ms and now_ms > self.latest_ingest_ms
 
 
-def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin) -> pa.RecordBatch:
+def assemble(
+    conversions: pa.RecordBatch,
+    pending: Sequence[Pending],
+    origin: Origin,
+    rules: CreditRules,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+) -> pa.RecordBatch:
     """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
-    ids = conversions.column("click_id").to_pylist()
-    layers = [_layer(item.touchpoints, click_id) for item, click_id in zip(pending, ids, strict=True)]
+    touchpoints = _touchpoints(pending)
     count = len(pending)
     columns |= {
         "conversion_ingest_time": [item.conversion.ingest_ms for item in pending],
@@ -176,16 +264,11 @@ def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Or
         "origin_topic_id": [origin.topic_id] * count,
         "origin_partition": [origin.partition] * count,
         "origin_offset": [item.offset for item in pending],
-        "layer": layers,
-        "confidence_person": [None if layer == "none" else 1.0 for layer in layers],
-        "confidence_ad": [None] * count,
-        "probability_none": [None] * count,
-        "margin": [None] * count,
-        "candidates": [[]] * count,
+        **_recognised(pending, thresholds),
         "lookback_window_s": [item.lookback_s for item in pending],
-        "model_version": [MODEL_VERSION] * count,
-        "touchpoints": _touchpoints(pending),
-        "credits": _credits(conversions, pending),
+        "model_version": [item.match.model_version if item.match else MODEL_VERSION for item in pending],
+        "touchpoints": touchpoints,
+        "credits": _credits(conversions.column("value_micros"), touchpoints, rules),
         "attributed_fbclid": [touch.fbclid if touch else None for touch in latest_fbclid],
         "fbclid_first_seen": [touch.event_ms if touch else None for touch in latest_fbclid],
     }
@@ -197,10 +280,36 @@ def assemble(conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Or
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
-def _layer(touchpoints: Sequence[Touchpoint], click_id: str | None) -> str:
-    if not touchpoints:
-        return "none"
-    return "click_id" if any(touch.click_id == click_id for touch in touchpoints) else "visitor_id"
+def with_match(pending: Pending, match: Match, thresholds: Thresholds) -> Pending:
+    """A conversion that no identifier matches, with what evidence says: its touchpoints where that is sure enough."""
+    own = match.own if thresholds.is_for_reporting(match) else []
+    return pending._replace(layer=match.layer, touchpoints=own[-MAX_TOUCHPOINTS:], match=match)
+
+
+def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str, Any]:
+    """Columns that say how the person was recognised, and how sure that is."""
+    matches = [item.match for item in pending]
+    matched = [item.layer != "none" for item in pending]
+    return {
+        "layer": [item.layer for item in pending],
+        "confidence_person": [
+            match.person if match else 1.0 if is_matched else None
+            for match, is_matched in zip(matches, matched, strict=True)
+        ],
+        "confidence_ad": [match.ad if match else None for match in matches],
+        "probability_none": [match.none if match else None for match in matches],
+        "margin": [match.margin if match else None for match in matches],
+        "candidates": [_candidates(match) if match else [] for match in matches],
+        "is_used_for_reporting": [thresholds.is_for_reporting(match) if match else True for match in matches],
+        "is_used_for_optimisation": [thresholds.is_for_optimisation(match) if match else True for match in matches],
+    }
+
+
+def _candidates(match: Match) -> list[dict[str, Any]]:
+    return [
+        {"click_id": touch.click_id, "ad_id": touch.ad_id, "probability": probability}
+        for touch, probability in match.candidates
+    ]
 
 
 def _latest_fbclid(touchpoints: Sequence[Touchpoint]) -> Touchpoint | None:
@@ -226,36 +335,40 @@ def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=list_type)
 
 
-def _credits(conversions: pa.RecordBatch, pending: Sequence[Pending]) -> pa.ListArray:
+def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> pa.ListArray:
     """list<struct<model, shares, value_micros>>: for each conversion with touchpoints one entry a model."""
     list_type = SCHEMA.field("credits").type
-    counts = np.array([len(item.touchpoints) for item in pending], np.int64)
+    counts = touchpoints.value_lengths().to_numpy()
     matched = counts > 0
     offsets = _offsets(counts[matched])
-    value = conversions.column("value_micros")
-    has_value = np.asarray(value.is_valid())[matched]
-    micros = value.fill_null(0).to_numpy()[matched]
-
-    shares = np.array([model(offsets) for model in MODELS.values()]).reshape(len(MODELS), -1)
-    parts = np.array([split_micros(micros, row, offsets) for row in shares]).reshape(len(MODELS), -1)
-    # An entry for each conversion and model, in this order; of each the part of `shares` that is its.
-    lengths = np.repeat(counts[matched], len(MODELS))
-    model_of = np.repeat(np.tile(np.arange(len(MODELS)), len(offsets) - 1), lengths)
+    by_model = _shares(offsets, touchpoints.values, rules)
+    # An entry for each conversion and model, in this order; of each the part of `by_model` that is its.
+    lengths = np.repeat(counts[matched], len(by_model))
+    model_of = np.repeat(np.tile(np.arange(len(by_model)), len(offsets) - 1), lengths)
     starts = _offsets(lengths)
-    touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(MODELS)), lengths)
-    valued = np.repeat(has_value, len(MODELS))
+    touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(by_model)), lengths)
+    shares = np.array(list(by_model.values()))[model_of, touch_of]
+
+    micros = np.repeat(value.fill_null(0).to_numpy()[matched], len(by_model))
+    valued = np.repeat(np.asarray(value.is_valid())[matched], len(by_model))
+    parts = split_micros(micros, shares, starts)
     entries = pa.StructArray.from_arrays(
         [
-            pa.array(list(MODELS) * (len(offsets) - 1), pa.string()),
-            _lists(starts, pa.array(shares[model_of, touch_of], pa.float64())),
-            _lists(
-                _offsets(lengths * valued),
-                pa.array(parts[model_of, touch_of][np.repeat(valued, lengths)], pa.int64()),
-            ),
+            pa.array(list(by_model) * (len(offsets) - 1), pa.string()),
+            _lists(starts, pa.array(shares, pa.float64())),
+            _lists(_offsets(lengths * valued), pa.array(parts[np.repeat(valued, lengths)], pa.int64())),
         ],
         fields=list(list_type.value_type),
     )
-    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(MODELS)), pa.int32()), entries, type=list_type)
+    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(by_model)), pa.int32()), entries, type=list_type)
+
+
+def _shares(offsets: npt.NDArray[np.int64], touchpoints: pa.StructArray, rules: CreditRules) -> dict[str, Shares]:
+    """Every model's share of each touchpoint."""
+    event_ms = touchpoints.field("event_time").cast(pa.int64()).to_numpy()
+    channels = touchpoints.field("channel").fill_null("")
+    is_direct = pc.is_in(channels, pa.array(sorted(rules.direct_channels), pa.string())).to_numpy(zero_copy_only=False)
+    return shares_by_model(offsets, event_ms, is_direct, rules.half_life_s)
 
 
 def _lists(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:

@@ -13,12 +13,17 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyruhvro
 
-from schemas.facts import ConversionFact, HeldContent, TouchpointFacts
+from processors.attribution.graph import KINDS
+from processors.attribution.identifiers import HASH_DIGITS, IDENTIFIERS, SHARED, identifiers_of, remembered_fbclids
+from processors.matching.evidence import Evidence
+from processors.matching.surroundings import SURROUNDINGS_BYTES, surroundings_of
+from processors.matching.traces import keys_of, traces_of
+from schemas.facts import ConversionFact, Entries, HeldContent
 
 __all__ = [
-    "IDENTIFIERS",
     "ConversionContent",
     "Retention",
     "Touchpoint",
@@ -28,12 +33,13 @@ __all__ = [
     "conversion_facts",
     "read_contents",
     "read_touchpoints",
+    "trace_facts",
 ]
 
 Times = npt.NDArray[np.int64]
-#: Fields a conversion may be matched by, and what stands in front of their values in the store.
-IDENTIFIERS: Mapping[str, str] = {"visitor_id": "v", "click_id": "k"}
-WEEK_S = 7 * 86_400
+DAY_S = 86_400
+WEEK_S = 7 * DAY_S
+MONTH_S = 30 * DAY_S
 #: By how many buckets a correction may move a click away from where conversions look for it, and still be seen.
 MARGIN = 1
 
@@ -44,13 +50,19 @@ class Retention:
 
     lookback_s: by account, with a default; seconds.
     lateness_s: what the slowest record may be late, with the longest outage and the age of a replay; seconds.
-    bucket_s: event time that is held, found and forgotten together; seconds. Fixed for the life of a state.
+    link_reach_s: how long before a conversion two identifiers may have been seen together; seconds.
+    bucket_s, link_bucket_s: event time of which facts, and links, are held, found and forgotten together; seconds.
+    link_resolution_s: two identifiers are linked once in so much time, however often they are seen together; seconds.
+    The last three are fixed for the life of a state.
     """
 
     default_lookback_s: int
     lateness_s: int
     lookback_s: Mapping[str, int] = field(default_factory=dict)
+    link_reach_s: int = 3 * MONTH_S
     bucket_s: int = WEEK_S
+    link_bucket_s: int = MONTH_S
+    link_resolution_s: int = DAY_S
 
     def lookback_of(self, account_id: str) -> int:
         """The account's lookback window, seconds."""
@@ -81,19 +93,45 @@ class Retention:
         latest_ms += self.lookback_of(account_id) * 1000
         return range(self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(latest_ms) + MARGIN + 2)
 
+    def link_bucket_of(self, event_ms: int) -> int:
+        """The bucket of links an event time lies in."""
+        return event_ms // (self.link_bucket_s * 1000)
+
+    def link_buckets(self, event_ms: int) -> range:
+        """In which buckets links lie that concern a conversion at this time; they may be seen after it."""
+        earliest_ms, latest_ms = event_ms - self.link_reach_s * 1000, self.latest_ingest_ms(event_ms)
+        return range(self.link_bucket_of(earliest_ms), self.link_bucket_of(latest_ms) + 1)
+
+    def conversion_buckets_of_links(self, bucket: int) -> range:
+        """In which buckets conversions lie that links of a bucket concern."""
+        begin_ms, end_ms = bucket * self.link_bucket_s * 1000, (bucket + 1) * self.link_bucket_s * 1000
+        earliest_ms, latest_ms = begin_ms - self.lateness_s * 1000, end_ms + self.link_reach_s * 1000
+        return range(self.bucket_of(earliest_ms), self.bucket_of(latest_ms) + 1)
+
+    def link_bucket_expires_at_s(self, bucket: int, newest_ingest_ms: int) -> int:
+        """When nothing can ask for any link of a bucket any more, seconds since the epoch."""
+        end_s = (bucket + 1) * self.link_bucket_s
+        return max(end_s + self.link_reach_s, newest_ingest_ms // 1000) + self.lateness_s
+
     def latest_ingest_ms(self, event_ms: int) -> int:
         """After this, facts in the window of a conversion of that event time may have expired: it is frozen."""
         return event_ms + self.lateness_s * 1000
 
 
 class Touchpoint(NamedTuple):
-    """What attribution needs of one content of a click. `content` is that content as it is stored."""
+    """What attribution needs of one content of a click. `content` is that content as it is stored.
+
+    external_id, email, phone: the first HASH_DIGITS of the hash. has_surroundings: they are the content's end.
+    """
 
     click_id: str
+    visitor_id: str | None
+    external_id: str | None
+    email: str | None
+    phone: str | None
     source_version: int
     ingest_ms: int
     event_ms: int
-    visitor_id: str | None
     interaction: str
     channel: str | None
     ad_account_id: str | None
@@ -102,22 +140,44 @@ class Touchpoint(NamedTuple):
     ad_id: str | None
     creative_id: str | None
     fbclid: str | None
+    has_surroundings: bool
     content: bytes
+
+    @property
+    def surroundings(self) -> bytes | None:
+        """What is compared besides identifiers, see processors/matching/surroundings.py."""
+        return self.content[-SURROUNDINGS_BYTES:] if self.has_surroundings else None
 
     @property
     def order(self) -> tuple[int, int, bytes]:
         """Of the contents of one click_id the greatest counts."""
         return self.source_version, self.ingest_ms, self.content
 
+    @property
+    def known_as(self) -> Iterator[str]:
+        """The identifiers of the person who clicked."""
+        if self.external_id:
+            yield f"x{self.external_id}"
+        if self.email:
+            yield f"e{self.email}"
+        if self.phone:
+            yield f"p{self.phone}"
+        if self.visitor_id:
+            yield f"v{self.visitor_id}"
+
 
 class ConversionContent(NamedTuple):
-    """One content of a conversion: the message as it was published, and when it arrived."""
+    """One content of a conversion: the message as it was published, and when it arrived.
+
+    known_as: what identifies the person in it, with the letters of IDENTIFIERS and SHARED in front.
+    """
 
     source_version: int
     ingest_ms: int
     event_ms: int
-    visitor_id: str | None
     click_id: str | None
+    fbclid: str | None
+    known_as: Sequence[str]
     message: bytes
 
     @property
@@ -125,21 +185,25 @@ class ConversionContent(NamedTuple):
         """Of the contents of one conversion_id the greatest counts."""
         return self.source_version, self.ingest_ms, self.message
 
-    def is_of(self, touchpoint: Touchpoint) -> bool:
-        """Whether the touchpoint is the same person's, as far as this content knows: an earlier one may have erred."""
+    def remembers(self, touchpoint: Touchpoint) -> bool:
+        """Whether it says itself that this was the click."""
         if self.click_id and touchpoint.click_id == self.click_id:
             return True
-        return bool(self.visitor_id) and touchpoint.visitor_id == self.visitor_id
+        return bool(self.fbclid) and touchpoint.fbclid == self.fbclid
 
 
 #: Avro type of each column that is stored of a click, in the order of Touchpoint. Part of the state's version: what
 #: is changed here cannot read what is held.
+#: The script that stores reads the first ones, by their places.
 STORED_TYPES: Mapping[str, str | list[str]] = {
     "click_id": "string",
+    "visitor_id": ["null", "string"],
+    "external_id": ["null", "string"],
+    "email": ["null", "string"],
+    "phone": ["null", "string"],
     "source_version": "long",
     "ingest_ms": "long",
     "event_ms": "long",
-    "visitor_id": ["null", "string"],
     "interaction": "string",
     "channel": ["null", "string"],
     "ad_account_id": ["null", "string"],
@@ -148,6 +212,7 @@ STORED_TYPES: Mapping[str, str | list[str]] = {
     "ad_id": ["null", "string"],
     "creative_id": ["null", "string"],
     "fbclid": ["null", "string"],
+    "has_surroundings": "boolean",
 }
 STORED = json.dumps(
     {
@@ -159,27 +224,32 @@ STORED = json.dumps(
 
 
 def click_facts(
-    clicks: pa.RecordBatch, ingest_ms: Times, retention: Retention, match_on: Iterable[str] = IDENTIFIERS
-) -> list[TouchpointFacts]:
+    clicks: pa.RecordBatch,
+    ingest_ms: Times,
+    retention: Retention,
+    match_on: Iterable[str] = IDENTIFIERS,
+    evidence: Evidence | None = None,
+) -> list[Entries]:
     """The touchpoints of a batch, by tenant and bucket. `ingest_ms` has shape (clicks.num_rows,).
 
-    `match_on` are fields of IDENTIFIERS: those a conversion may be matched by.
+    `match_on` are fields of IDENTIFIERS: those a conversion may be matched by. `evidence` is that of the clicks, to be
+    held with them.
     """
     event_ms = clicks.column("event_time").cast(pa.int64()).to_numpy()
-    contents = _stored(clicks, ingest_ms)
-    values = {IDENTIFIERS[name]: clicks.column(name).to_pylist() for name in match_on}
+    contents = _stored(clicks, ingest_ms, evidence)
+    values = identifiers_of(clicks, match_on, clicks=None if evidence is None else evidence.click_id)
     facts = []
     for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
         identifiers: list[str] = []
         asked: list[bytes] = []
         positions = rows.tolist()
-        for kind, column in values.items():
+        for column in values:
             given = [row for row in positions if column[row]]
-            identifiers += [kind + column[row] for row in given]
+            identifiers += [column[row] for row in given]
             asked += [contents[row] for row in given]
         times = event_ms[rows]
         facts.append(
-            TouchpointFacts(
+            Entries(
                 account_id,
                 bucket,
                 retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
@@ -191,40 +261,73 @@ def click_facts(
     return facts
 
 
+def trace_facts(clicks: pa.RecordBatch, evidence: Evidence, ingest_ms: Times, retention: Retention) -> list[Entries]:
+    """The traces of a batch of clicks, by tenant and bucket. All have a row for each of `clicks`."""
+    traces = traces_of(evidence, ingest_ms)
+    columns = [keys for keys in keys_of(evidence).values() if any(keys)]
+    if not columns:
+        return []
+    facts = []
+    for account_id, bucket, rows in _groups(
+        clicks.column("account_id"), evidence.event_ms // (retention.bucket_s * 1000)
+    ):
+        positions = rows.tolist()
+        given = [(key, row) for keys in columns for row in positions if (key := keys[row])]
+        facts.append(
+            Entries(
+                account_id,
+                bucket,
+                retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
+                (),
+                [key for key, _ in given],
+                [traces[row] for _, row in given],
+            )
+        )
+    return facts
+
+
 def conversion_facts(
     conversions: pa.RecordBatch,
     messages: Sequence[bytes],
     ingest_ms: Times,
     retention: Retention,
     match_on: Iterable[str] = IDENTIFIERS,
+    settle_after_s: int | None = None,
 ) -> list[ConversionFact]:
-    """One fact a conversion, holding the whole message. All have a row for each of `conversions`."""
+    """One fact a conversion, holding the whole message. All have a row for each of `conversions`.
+
+    `settle_after_s`: seconds from their arrival to when they are first settled; None for never.
+    """
     facts = []
-    kinds = [IDENTIFIERS[name] for name in match_on]
-    columns = [conversions.column(name).to_pylist() for name in match_on]
-    for account, conversion_id, version, event, ingest, message, visitor_id, click_id, *values in zip(
+    fbclids = remembered_fbclids(conversions)
+    columns = identifiers_of(conversions, match_on, fbclids) + identifiers_of(conversions, SHARED)
+    for account, conversion_id, version, event, ingest, message, click_id, fbclid, *known in zip(
         conversions.column("account_id").to_pylist(),
         conversions.column("conversion_id").to_pylist(),
         conversions.column("source_version").to_pylist(),
         conversions.column("event_time").cast(pa.int64()).to_pylist(),
         ingest_ms.tolist(),
         messages,
-        conversions.column("visitor_id").to_pylist(),
         conversions.column("click_id").to_pylist(),
+        fbclids,
         *columns,
         strict=True,
     ):
         bucket = retention.bucket_of(event)
+        identifiers = [name for name in known if name]
+        known_as = [name for name in identifiers if name[0] in KINDS]
         facts.append(
             ConversionFact(
                 account,
                 conversion_id,
-                msgpack.packb((version, ingest, event, visitor_id, click_id, message)),
-                [kind + value for kind, value in zip(kinds, values, strict=True) if value],
+                msgpack.packb((version, ingest, event, click_id, fbclid, known_as, message)),
+                identifiers,
                 bucket,
                 list(retention.touchpoint_buckets(account, event)),
+                list(retention.link_buckets(event)),
                 retention.expires_at_s(account, event, ingest),
                 retention.bucket_expires_at_s(account, bucket, ingest),
+                None if settle_after_s is None else ingest + settle_after_s * 1000,
             )
         )
     return facts
@@ -264,13 +367,20 @@ def choose_conversion(contents: Sequence[ConversionContent], retention: Retentio
     return chosen
 
 
-def _stored(clicks: pa.RecordBatch, ingest_ms: Times) -> list[bytes]:
+def _stored(clicks: pa.RecordBatch, ingest_ms: Times, evidence: Evidence | None) -> list[bytes]:
     """The stored content of each click."""
     given = {"ingest_ms": pa.array(ingest_ms), "event_ms": clicks.column("event_time").cast(pa.int64())}
+    ends = [b""] * clicks.num_rows if evidence is None else surroundings_of(evidence)
+    given["has_surroundings"] = pa.array([bool(end) for end in ends], pa.bool_())
+    given |= {
+        name: pc.utf8_slice_codeunits(clicks.column(f"{name}_sha256"), 0, HASH_DIGITS)
+        for name in ("external_id", "email", "phone")
+    }
     columns = [given[name] if name in given else clicks.column(name) for name in STORED_TYPES]
     batch = pa.RecordBatch.from_arrays(columns, list(STORED_TYPES))
     parts = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else []
-    return [content for part in parts for content in part.to_pylist()]
+    contents = [content for part in parts for content in part.to_pylist()]
+    return contents if evidence is None else [content + end for content, end in zip(contents, ends, strict=True)]
 
 
 def _groups(accounts: pa.Array, buckets: Times) -> Iterator[tuple[str, int, Times]]:

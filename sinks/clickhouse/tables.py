@@ -13,8 +13,14 @@ from sinks.clickhouse import coarsen
 __all__ = ["LOADED", "table_name", "to_rows"]
 
 #: Topics that are loaded, one table each.
-LOADED = ("clicks", "conversions", "crm-events", "ad-performance", "attributed-conversions")
+LOADED = (
+    *("clicks", "conversions", "crm-events", "ad-performance"),
+    *("attributed-conversions", "identity-links", "attribution-quality", "match-models", "audits", "model-credit"),
+    "attribution-totals",
+)
 
+#: Tables of which the topic's own name is that of a view: of the newest versions, of what the rows come to.
+OTHERWISE_NAMED = {"model-credit": "model_credit_versions", "attribution-quality": "evaluated_conversions"}
 UTM = tuple(f"utm_{part}" for part in ("source", "medium", "campaign", "term", "content", "id"))
 #: Columns that stand for one a table must not hold: name in the table -> how it comes from the original.
 COARSE: Mapping[str, Mapping[str, Callable[[str], str]]] = {
@@ -34,7 +40,7 @@ def table_name(contract: str) -> str:
     >>> table_name("ad-performance")
     'ad_performance'
     """
-    return re.sub(r"\W", "_", contract)
+    return OTHERWISE_NAMED.get(contract) or re.sub(r"\W", "_", contract)
 
 
 def to_rows(

@@ -10,18 +10,18 @@ At 100 times today's load one Redis core is the limit of a shard (docs/scaling.m
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgpack
 
-from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
-from schemas.spans import Span
+from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries, Identifier
+from schemas.spans import Partition, Span
 from sinks.redis.connection import RedisConnection, packed
 from sinks.redis.fences import Fences
 
-__all__ = ["MAX_ENTRIES", "REBUILD", "ROLE", "AttributionStore"]
+__all__ = ["MAX_ENTRIES", "MAX_LINKS", "MAX_TRACES", "REBUILD", "ROLE", "AttributionStore"]
 
 ROLE = "attribution"
 REBUILD = "attribution.rebuild"
@@ -31,6 +31,12 @@ CONVERSIONS_A_SCRIPT = 500
 #: More touchpoints of one identifier in one bucket are not a person's: a broken tag gave many the same id, which
 #: therefore says nothing. It also bounds what is read for a conversion.
 MAX_ENTRIES = 500
+#: The same for links of one identifier in one bucket, a till or an office's machine, and for the traces of clicks
+#: under one key of a lookup: an address or a device that so many have says nothing.
+MAX_LINKS = 200
+MAX_TRACES = 200
+#: By the letter in their keys: how many entries a list may have, and how few bytes an entry takes.
+LIMITS = {"t": (MAX_ENTRIES, 3), "g": (MAX_LINKS, 12), "e": (MAX_TRACES, 26)}
 MANY = b"\x00\x00"
 KEYS_A_SCAN = 1_000
 
@@ -44,34 +50,100 @@ class AttributionStore:
         `fences` names the fences that scripts move.
         """
         self._redis = RedisConnection(url)
-        self._prefixes = [f"sl:1:{{s{shard}}}:{namespace}" for shard in range(shards)]
+        self._prefixes = [f"sl:2:{{s{shard}}}:{namespace}" for shard in range(shards)]
         self.fences = Fences(self._redis, self._prefixes, fences)
-        self._store_touchpoints = self._redis.script("fence.lua", "attribution.lua", "store_touchpoints.lua")
-        self._store_conversions = self._redis.script("fence.lua", "attribution.lua", "store_conversions.lua")
+        self._scripts = {
+            name: self._redis.script("fence.lua", "attribution.lua", f"store_{name}.lua")
+            for name in ("touchpoints", "conversions")
+        }
+        self._settle = self._redis.script("unfenced.lua", "attribution.lua", "settle.lua")
 
-    async def add_touchpoints(self, span: Span, facts: Sequence[TouchpointFacts], *, is_end: bool = True) -> Held:
-        """Store clicks of a span. Returns the conversions known under their identifiers.
+    async def add_touchpoints(
+        self,
+        span: Span,
+        touchpoints: Sequence[Entries],
+        links: Sequence[Entries] = (),
+        traces: Sequence[Entries] = (),
+        *,
+        is_end: bool = True,
+    ) -> Held:
+        """Store clicks of a span, what they link, and their traces. Returns the conversions that these may concern.
 
         `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
         """
-        return await self._run(self._store_touchpoints, span, facts, _touchpoint_parts, is_end)
+        return await self._run(span, {"g": links, "e": traces, "t": touchpoints}, (), is_end=is_end)
 
-    async def add_conversions(self, span: Span, facts: Sequence[ConversionFact], *, is_end: bool = True) -> Held:
-        """Store conversions of a span. Returns each of them once, but for what expired on arrival.
+    async def add_conversions(
+        self, span: Span, facts: Sequence[ConversionFact], links: Sequence[Entries] = (), *, is_end: bool = True
+    ) -> Held:
+        """Store conversions of a span, and what they link. Returns each of them once, but for what expired on arrival,
+        and those that the links may concern.
 
         `is_end` and errors as above.
         """
-        return await self._run(self._store_conversions, span, facts, _conversion_parts, is_end)
+        return await self._run(span, {"g": links}, facts, is_end=is_end)
+
+    async def settle(self, until_ms: int, most: int, again_ms: int) -> Held:
+        """Take conversions that are due by then, at most so many a shard. Returns what is held for them.
+
+        Until `again_ms` nobody else takes them; by then they are to be given up with `settled`, or due at another
+        time. Raises Unavailable, Refused.
+        """
+        argument = packed((MAX_ENTRIES, until_ms, most, again_ms))
+        answers = [await self._redis.ask(self._settle(keys=[prefix], args=[argument])) for prefix in self._prefixes]
+        return _held(answers)
+
+    async def settled(self, names: Collection[Identifier], due_ms: Mapping[Identifier, int]) -> None:
+        """Settle conversions no more, but for those that are due once more. Raises Unavailable, Refused."""
+        for prefix in self._prefixes:
+            here = [name for name in names if self._prefix(name[0]) == prefix]
+            again = {_member(name): due_ms[name] for name in here if name in due_ms}
+            over = [_member(name) for name in here if name not in due_ms]
+            if again:
+                await self._redis.ask(self._redis.client.zadd(f"{prefix}d", again))
+            if over:
+                await self._redis.ask(self._redis.client.zrem(f"{prefix}d", *over))
+
+    async def traces(
+        self, asked: Mapping[tuple[str, int], Collection[bytes]]
+    ) -> Mapping[tuple[str, int, bytes], bytes]:
+        """What is held under keys of lookups: by account, bucket and key the traces end to end, each with its length
+        in front, or MANY. Raises Unavailable, Refused.
+        """
+        return await self._lists("e", asked)
+
+    async def clicks(
+        self, asked: Mapping[tuple[str, int], Collection[bytes]]
+    ) -> Mapping[tuple[str, bytes], HeldEntries]:
+        """The contents of touchpoints under identifiers, by account and identifier. Raises Unavailable, Refused."""
+        found: defaultdict[tuple[str, bytes], dict[int, bytes]] = defaultdict(dict)
+        for (account_id, bucket, identifier), entries in (await self._lists("t", asked)).items():
+            found[account_id, identifier][bucket] = entries
+        return {name: _entries_of(buckets) for name, buckets in found.items()}
+
+    async def note_watermarks(self, ingest_ms: Mapping[Partition, int]) -> None:
+        """Note until when each partition's records are stored, ms. Raises Unavailable, Refused."""
+        if ingest_ms:
+            values: dict[Any, Any] = {f"{item.topic_id}/{item.number}": ms for item, ms in ingest_ms.items()}
+            await self._redis.ask(self._redis.client.hset(f"{self._prefixes[0]}w", mapping=values))
+
+    async def watermark(self, partitions: Collection[Partition]) -> int | None:
+        """Until when the records of all partitions are stored, ms; None where one is not known of."""
+        fields = [f"{item.topic_id}/{item.number}" for item in partitions]
+        found = await self._redis.ask(self._redis.client.hmget(f"{self._prefixes[0]}w", fields))
+        return None if None in found else min(map(int, found))
 
     async def wipe(self) -> int:
         """Forget everything, the role's fences first. Returns how many keys there were. Raises Unavailable, Refused."""
         redis, count = self._redis, 0
         for prefix in self._prefixes:
-            await redis.ask(redis.client.delete(f"{prefix}f:{ROLE}", f"{prefix}f:{REBUILD}"))
+            await redis.ask(
+                redis.client.delete(f"{prefix}f:{ROLE}", f"{prefix}f:{REBUILD}", f"{prefix}d", f"{prefix}w")
+            )
             cursor = -1
             while cursor:
                 cursor, keys = await redis.ask(
-                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tck]:*", KEYS_A_SCAN)
+                    redis.client.scan(max(cursor, 0), f"{_escaped(prefix)}[tgeck]:*", KEYS_A_SCAN)
                 )
                 count += await redis.ask(redis.client.unlink(*keys)) if keys else 0
         return count
@@ -89,18 +161,44 @@ class AttributionStore:
         """Close the connections."""
         await self._redis.close()
 
-    async def _run(self, script: Any, span: Span, facts: Sequence[Any], to_parts: Any, is_end: bool) -> Held:
-        by_shard: defaultdict[str, list[Any]] = defaultdict(list)
-        for fact in facts:
-            by_shard[self._prefix(fact.account_id)].append(fact)
+    async def _run(
+        self,
+        span: Span,
+        entries: Mapping[str, Sequence[Entries]],
+        conversions: Sequence[ConversionFact],
+        *,
+        is_end: bool,
+    ) -> Held:
         answers = []
         for prefix in self._prefixes:  # every shard, for each keeps a fence
-            parts = list(to_parts(by_shard[prefix])) or [((),) * 2]
-            for number, part in enumerate(parts, 1):
+            here = {letter: [fact for fact in facts if self._is_at(prefix, fact)] for letter, facts in entries.items()}
+            calls: list[tuple[str, tuple[Any, ...]]] = [("touchpoints", part) for part in _entries_parts(here)]
+            stored = [fact for fact in conversions if self._is_at(prefix, fact)]
+            calls += [("conversions", part) for part in _conversion_parts(stored)]
+            calls = calls or [("touchpoints", ((),))]
+            for number, (name, part) in enumerate(calls, 1):
+                is_last = is_end and number == len(calls)
                 payload = (MAX_ENTRIES, *part)
-                is_last = is_end and number == len(parts)
-                answers.append(await self.fences.run(script, prefix, span, payload, is_end=is_last))
+                answers.append(await self.fences.run(self._scripts[name], prefix, span, payload, is_end=is_last))
         return _held(answers)
+
+    async def _lists(
+        self, letter: str, asked: Mapping[tuple[str, int], Collection[bytes]]
+    ) -> Mapping[tuple[str, int, bytes], bytes]:
+        """What is held in buckets under fields, where anything is."""
+        found: dict[tuple[str, int, bytes], bytes] = {}
+        for prefix in self._prefixes:
+            here = {where: list(fields) for where, fields in asked.items() if self._prefix(where[0]) == prefix}
+            pipeline = self._redis.client.pipeline(transaction=False)
+            for (account_id, bucket), fields in here.items():
+                pipeline.hmget(f"{prefix}{letter}:{_tenant(account_id)}:{bucket}", fields)
+            answers = await self._redis.ask(pipeline.execute()) if here else []
+            for (where, fields), lists in zip(here.items(), answers, strict=True):
+                found |= {(*where, field): entries for field, entries in zip(fields, lists, strict=True) if entries}
+        return found
+
+    def _is_at(self, prefix: str, fact: Entries | ConversionFact) -> bool:
+        return self._prefix(fact.account_id) == prefix
 
     def _prefix(self, account_id: str) -> str:
         """All keys of a tenant carry the hash tag of its shard, so that a script finds them on one server."""
@@ -117,17 +215,23 @@ def _tenant(account_id: str) -> str:
     return f"{len(account_id)}:{account_id}"
 
 
-def _touchpoint_parts(facts: Iterable[TouchpointFacts]) -> Iterator[tuple[list[Any]]]:
-    """Arguments of scripts of bounded length."""
+def _member(name: Identifier) -> str:
+    """Of the conversions that are to be settled."""
+    account_id, conversion_id = name
+    return f"{_tenant(account_id)}:{conversion_id}"
+
+
+def _entries_parts(entries: Mapping[str, Sequence[Entries]]) -> Iterator[tuple[list[Any]]]:
+    """Arguments of scripts of bounded length, from entries by the letter in their keys."""
     part: list[Any] = []
     room = ENTRIES_A_SCRIPT
-    for fact in facts:
+    for letter, fact in ((letter, fact) for letter, facts in entries.items() for fact in facts):
         start = 0
         while start < len(fact.identifiers):
             stop = start + room
             identifiers, contents = fact.identifiers[start:stop], fact.contents[start:stop]
-            buckets = fact.conversion_buckets
-            part.append((_tenant(fact.account_id), fact.bucket, fact.expires_at_s, buckets, identifiers, contents))
+            where = _tenant(fact.account_id), fact.bucket, fact.expires_at_s
+            part.append((letter, *LIMITS[letter], *where, fact.conversion_buckets, identifiers, contents))
             start, room = stop, room - len(identifiers)
             if room == 0:
                 yield (part,)
@@ -143,8 +247,9 @@ def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[An
         groups: dict[tuple[str, int], tuple[list[int], list[str], list[str]]] = {}
         for fact in facts[start : start + CONVERSIONS_A_SCRIPT]:
             tenant = _tenant(fact.account_id)
-            content = packed((fact.identifiers, fact.touchpoint_buckets, fact.content))
-            stored.append((tenant, fact.id, content, fact.expires_at_s))
+            buckets = fact.touchpoint_buckets, fact.link_buckets
+            content = packed((fact.identifiers, *buckets, fact.bucket, fact.bucket_expires_at_s, fact.content))
+            stored.append((tenant, fact.id, content, fact.expires_at_s, fact.due_ms or False))
             expiries, identifiers, ids = groups.setdefault((tenant, fact.bucket), ([], [], []))
             expiries.append(fact.bucket_expires_at_s)
             identifiers += fact.identifiers
@@ -155,18 +260,30 @@ def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[An
 def _held(answers: Sequence[Any]) -> Held:
     # What several scripts of a chunk have read is there several times; the last reading is the fullest.
     conversions: dict[tuple[bytes, bytes], HeldConversion] = {}
-    by_bucket: dict[tuple[bytes, bytes, int], bytes] = {}
-    for found, touchpoints in answers:
-        for tenant, conversion_id, contents in zip(*_columns(found, 3), strict=True):
+    touchpoints: dict[tuple[bytes, bytes, int], bytes] = {}
+    links: dict[tuple[bytes, bytes, int], bytes] = {}
+    for found, *others in answers:
+        for tenant, conversion_id, contents, reached, cut in zip(*_columns(found, 5), strict=True):
+            facts = [msgpack.unpackb(content, raw=True) for content in contents]
             conversions[tenant, conversion_id] = HeldConversion(
-                _account_id(tenant), conversion_id.decode(), list(map(_content, contents))
+                _account_id(tenant),
+                conversion_id.decode(),
+                [_content(fact) for fact in facts if not isinstance(fact, int)],
+                [identifier.decode() for identifier in reached],
+                cut,
+                sum(isinstance(fact, int) for fact in facts),
             )
-        for tenant, identifier, bucket, entries in zip(*_columns(touchpoints, 4), strict=True):
-            by_bucket[tenant, identifier, bucket] = entries
-    lists: defaultdict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
-    for (tenant, identifier, bucket), entries in by_bucket.items():
-        lists[_account_id(tenant), identifier.decode()][bucket] = entries
-    return Held(list(conversions.values()), {key: _touchpoints(found) for key, found in lists.items()})
+        for lists, flat in zip((touchpoints, links), others, strict=True):
+            for tenant, identifier, bucket, entries in zip(*_columns(flat, 4), strict=True):
+                lists[tenant, identifier, bucket] = entries
+    return Held(list(conversions.values()), _by_identifier(touchpoints), _by_identifier(links))
+
+
+def _by_identifier(lists: Mapping[tuple[bytes, bytes, int], bytes]) -> Mapping[tuple[str, str], HeldEntries]:
+    found: defaultdict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
+    for (tenant, identifier, bucket), entries in lists.items():
+        found[_account_id(tenant), identifier.decode()][bucket] = entries
+    return {key: _entries_of(buckets) for key, buckets in found.items()}
 
 
 def _columns(flat: Sequence[Any], width: int) -> list[Sequence[Any]]:
@@ -178,14 +295,14 @@ def _account_id(tenant: bytes) -> str:
     return tenant.partition(b":")[2].decode()
 
 
-def _content(stored: bytes) -> HeldContent:
-    identifiers, _, content = msgpack.unpackb(stored, raw=True)
+def _content(fact: Sequence[Any]) -> HeldContent:
+    identifiers, *_, content = fact
     return HeldContent([identifier.decode() for identifier in identifiers], content)
 
 
-def _touchpoints(lists: Mapping[int, bytes]) -> HeldTouchpoints:
+def _entries_of(lists: Mapping[int, bytes]) -> HeldEntries:
     contents = [entry for entries in lists.values() if entries != MANY for entry in _entries(entries)]
-    return HeldTouchpoints(contents, [bucket for bucket, entries in lists.items() if entries == MANY])
+    return HeldEntries(contents, [bucket for bucket, entries in lists.items() if entries == MANY])
 
 
 def _entries(entries: bytes) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 -- In front of every script that changes a role's state. See fences.py.
 --
--- KEYS[1]  prefix of every key: 'sl:1:{s0}:<namespace>'
+-- KEYS[1]  prefix of every key: 'sl:2:{s0}:<namespace>'
 -- ARGV[1]  msgpack: {role, field of the partition, first offset, last offset, whether the fence moves}
 -- ARGV[2]  msgpack: what the script stores
 -- Keys     <prefix>f:<role>   hash: topic id/partition -> the last offset whose effects are in the state

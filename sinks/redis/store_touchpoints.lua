@@ -1,13 +1,14 @@
--- ARGV[2]  {limit of entries, {{tenant, bucket, expires at (s), buckets of conversions, identifiers, contents}, ...}}
+-- ARGV[2]  {limit of conversions, {{letter of the key, limit of entries, shortest entry, tenant, bucket, expires at (s),
+--           buckets of conversions, identifiers, contents}, ...}}
 local limit, groups = unpack(cmsgpack.unpack(ARGV[2]))
 for _, group in ipairs(groups) do
-    local tenant, bucket, expires_at, _, identifiers, contents = unpack(group)
-    add_entries(prefix .. 't:' .. tenant .. ':' .. bucket, expires_at, limit, identifiers, contents)
+    local letter, most, shortest, tenant, bucket, expires_at, _, identifiers, contents = unpack(group)
+    add_entries(prefix .. letter .. ':' .. tenant .. ':' .. bucket, expires_at, most, shortest, identifiers, contents)
 end
 move_fence()
 for _, group in ipairs(groups) do
-    local tenant, _, _, conversion_buckets, identifiers = unpack(group)
-    for _, bucket in ipairs(conversion_buckets) do
+    local _, _, _, tenant, _, _, buckets, identifiers = unpack(group)
+    for _, bucket in ipairs(buckets) do
         local key = prefix .. 'c:' .. tenant .. ':' .. bucket
         if call('EXISTS', key) == 1 then
             for start = 1, #identifiers, SLICE do
@@ -15,7 +16,7 @@ for _, group in ipairs(groups) do
                 for _, list in pairs(call('HMGET', key, unpack(identifiers, start, stop))) do
                     if list and list ~= MANY then
                         for id in entries(list) do
-                            read_conversion(tenant, id)
+                            ask_conversion(tenant, id)
                         end
                     end
                 end
@@ -23,5 +24,4 @@ for _, group in ipairs(groups) do
         end
     end
 end
-read_touchpoints()
-return {conversions, touchpoints}
+return answer(limit)

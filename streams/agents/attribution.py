@@ -15,8 +15,10 @@ from processors.attribution.attribute import (
     Pending,
     arrived_conversions,
     assemble,
-    conversions_of_clicks,
+    changed_conversions,
 )
+from processors.attribution.link_records import RECORD, link_records
+from processors.attribution.links import CarriedLink
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
@@ -28,12 +30,14 @@ from sinks.redis.attribution_store import ROLE
 from sinks.redis.fences import StateBehind
 from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
-from streams.attribution_inputs import CLICKS, CONVERSIONS, Inputs, Part, attribution_store
+from streams.attribution_inputs import CLICKS, CONVERSIONS, LINKS, Inputs, Part, attribution_store
 from streams.liveness import DELIVERY_TIMEOUT_S
+from streams.matching.models import MatchModels
 from streams.metrics import RoleMetrics
 from streams.offsets import Offsets, require_commits_of
 from streams.patience import Patience
 from streams.settings import Settings
+from streams.settling import QUALITY, Models, Settling
 from streams.starting_points import begin_behind_fences, start_of_facts
 from streams.threads import to_its_end
 from streams.transport.chunk import Abandoned, Chunk
@@ -43,6 +47,9 @@ __all__ = ["ROLE", "Attribution", "create_attribution_app"]
 OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
 TOPIC_CHECK_S = 10.0
+SETTLE_INTERVAL_S = 2.0
+#: A record that Kafka took so long ago is seen by who has read to the end of its partition, ms.
+APPENDED_MS = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +60,7 @@ class Attribution:
     1. Decode; what cannot be decoded goes to the dead letters.
     2. Store the facts and move the fence, and read in the same script what is held for the conversions they concern.
     3. Compute the attributed conversions.
-    4. Publish them and the dead letters, and flush: Kafka has acknowledged them all.
+    4. Publish them, the links between identifiers and the dead letters, and flush: Kafka has acknowledged them all.
     5. Only then the agent finishes the chunk, which lets its end be committed.
 
     Every step may be repeated: storing the same facts changes nothing, and the same facts give the same record
@@ -63,8 +70,12 @@ class Attribution:
     Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3, 4, 8, 12.
     """
 
-    def __init__(self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None]) -> None:
-        """`rewind` begins all partitions anew, where `starting_points` says."""
+    def __init__(
+        self, settings: Settings, metrics: RoleMetrics, rewind: Callable[[], None], models: Models | None = None
+    ) -> None:
+        """`rewind` begins all partitions anew, where `starting_points` says. `models` are those that were published,
+        where no others are given.
+        """
         self._settings = settings
         self._metrics = metrics
         self._rewind = rewind
@@ -73,6 +84,7 @@ class Attribution:
         self._patience = Patience(metrics)
         schemas = registry(settings)
         self._retention = settings.retention()
+        self._credit_rules = settings.credit_rules()
         producer = {**self._kafka, "delivery.timeout.ms": int(DELIVERY_TIMEOUT_S * 1000)}
         self._publisher = Publisher(producer, schemas, prefix=settings.namespace, bounds=None)
         # A flush reports the failures of everybody's records: one chunk's are published and flushed at a time.
@@ -82,6 +94,11 @@ class Attribution:
         self._inputs = Inputs(settings, schemas, self._store)
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
+        self._models = models or MatchModels(settings, schemas)
+        self._knows_models = False
+        self._settling = Settling(settings, self._store, self._held_decoder, self._models, self._publish_settled)
+        #: Of partitions of clicks: ingest time of the last record that is stored, ms.
+        self._stored_until: dict[Partition, int] = {}
 
     @property
     def topics(self) -> Sequence[Topic]:
@@ -99,6 +116,13 @@ class Attribution:
         """Where each partition begins. Raises StateLost, TopicRecreated."""
         await self._patience.wait_for("commits", lambda: asyncio.to_thread(self._require_own_commits))
         partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
+        if self._settings.matching.settle_after_s and not self._knows_models:
+            await self._patience.wait_for("models", lambda: asyncio.to_thread(self._models.load))
+            self._knows_models = True
+        # Until what comes now is stored, nothing is settled.
+        self._stored_until = {}
+        clicks = {partition: 0 for partition in self._click_partitions() if partition in partitions.values()}
+        await self._patience.wait_for("fences", lambda: self._store.note_watermarks(clicks))
         return await self._patience.wait_for(
             "fences",
             lambda: begin_behind_fences(self._store.fences, partitions, committed, log_starts, start_of_facts),
@@ -114,16 +138,28 @@ class Attribution:
         topic = self._inputs.topics[chunk.topic].contract
         self._metrics.observe_received(topic, chunk.partition, len(chunk.records), chunk.records[-1].timestamp)
         pending: list[Pending] = []
+        links: list[pa.RecordBatch] = []
         for number, part in enumerate(parts, 1):
             decoded = await self._decoded(chunk, part)
             bad += [item.moved_to(int(part.rows[item.row])) for item in decoded.bad]
-            held = await self._stored(chunk, part, decoded, is_end=number == len(parts))
+            carried = self._links_of_others(part, decoded)
+            held = await self._stored(chunk, part, decoded, carried, is_end=number == len(parts))
             # In a thread: what one busy visitor's records concern may take seconds.
-            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, held)
+            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, carried, held)
+            if carried and part.contract != LINKS:
+                offsets = [chunk.records[row].offset for row in part.rows[decoded.rows].tolist()]
+                links.append(link_records(carried, chunk.topic, chunk.partition, offsets))
         if not parts:
             span = self._inputs.span(chunk)
             await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
-        await self._emit(topic, chunk, bad, await self._attribute(chunk, pending))
+        if topic == CLICKS:
+            self._stored_until[self._inputs.span(chunk).partition] = chunk.records[-1].timestamp
+        pending = await self._left_for_later(chunk, pending, arrived=topic == CONVERSIONS)
+        outputs = [(LINKS, batch) for batch in links]
+        attributed = await self._attribute(chunk, pending)
+        if attributed is not None:
+            outputs.append((OUTPUT, attributed))
+        await self._emit(topic, chunk, bad, outputs)
 
     async def require_same_topics(self) -> None:
         """Raises TopicRecreated where a topic is not the one this role began with."""
@@ -142,9 +178,19 @@ class Attribution:
         self._metrics.observe_decoded(source, chunk.partition, decoded, part.ingest_ms)
         return decoded
 
-    async def _stored(self, chunk: Chunk, part: Part, decoded: Decoded, *, is_end: bool) -> Held:
+    def _links_of_others(self, part: Part, decoded: Decoded) -> list[CarriedLink]:
+        """The links of a part that are not in the state already, as those are that this role has published itself."""
+        links = self._inputs.links(part, decoded)
+        if part.contract != LINKS:
+            return links
+        reasons = decoded.batch.column("reason").to_pylist()
+        return [link for link in links if reasons[link.row] != RECORD]
+
+    async def _stored(
+        self, chunk: Chunk, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
+    ) -> Held:
         span = self._inputs.span(chunk)
-        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, is_end=is_end))
+        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, links, is_end=is_end))
         return held
 
     async def _in_state(self, chunk: Chunk, step: Any) -> Any:
@@ -157,16 +203,71 @@ class Attribution:
                 self._rewind()
             raise Abandoned(str(behind)) from behind
 
-    def _pending(self, chunk: Chunk, part: Part, decoded: Decoded, held: Held) -> list[Pending]:
+    def _pending(
+        self, chunk: Chunk, part: Part, decoded: Decoded, carried: Sequence[CarriedLink], held: Held
+    ) -> list[Pending]:
         """What is to be attributed for the records of a part."""
+        if not held.conversions and part.contract != CONVERSIONS:
+            return []
+        rows = part.rows[decoded.rows]
+        links = {(item.account_id, item.fact): chunk.records[rows[item.row]].offset for item in carried}
+        if part.contract == LINKS:
+            return changed_conversions(held, {}, links, self._retention)
         if part.contract == CLICKS:
-            if not held.conversions:
-                return []
-            return conversions_of_clicks(held, _offsets(chunk, part, decoded, "click_id"), self._retention)
+            clicks = _offsets(chunk, part, decoded, "click_id")
+            return changed_conversions(held, clicks, links, self._retention)
         arrived = _offsets(chunk, part, decoded, "conversion_id")
-        self._metrics.discarded.labels(part.contract, "expired").inc(len(arrived) - len(held.conversions))
-        since_ms = int(part.ingest_ms.min())
-        return arrived_conversions(held, arrived, since_ms, self._retention)
+        found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
+        expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in held.conversions}
+        self._metrics.discarded.labels(part.contract, "expired").inc(len(expired))
+        if links:
+            others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
+            found += changed_conversions(held._replace(conversions=others), {}, links, self._retention)
+        return found
+
+    async def _left_for_later(self, chunk: Chunk, pending: Sequence[Pending], *, arrived: bool) -> list[Pending]:
+        """What is to be emitted now. What evidence matches, is settled once more first; what an identifier matches,
+        never.
+        """
+        later = [item.name for item in pending if self._settling.is_matched_later(item)]
+        over = [item.name for item in pending if arrived and self._settling.is_over(item)]
+        if later or over:
+            await self._in_state(chunk, lambda: self._store.settled([*later, *over], dict.fromkeys(later, 0)))
+        return [item for item in pending if item.name not in set(later)]
+
+    async def settle(self, is_idle: Mapping[TP, bool]) -> None:
+        """Match by evidence what is due. `is_idle`: of this worker's partitions, whether all of their log is stored."""
+        now_ms = int(time.time() * 1000) - APPENDED_MS
+        stored_until = {}
+        for tp, is_at_end in is_idle.items():
+            partition = Partition(self.topic_ids[tp.topic], tp.partition)
+            if self._inputs.topics[tp.topic].contract == CLICKS:
+                stored_until[partition] = max(self._stored_until.get(partition, 0), now_ms if is_at_end else 0)
+
+        async def settle() -> None:
+            await asyncio.to_thread(self._models.follow)
+            await self._store.note_watermarks(stored_until)
+            await self._settling.run(self._click_partitions())
+
+        await self._patience.wait_for("settle", settle)
+
+    def _click_partitions(self) -> list[Partition]:
+        names = topics(self._settings.namespace)
+        topic_id = self.topic_ids[names[CLICKS].name]
+        return [Partition(topic_id, number) for number in range(self._settings.kafka.partitions)]
+
+    async def _publish_settled(self, contract: str, batch: pa.RecordBatch) -> None:
+        async with self._emitting:
+            await to_its_end(self._publisher.publish_batch, contract, batch)
+            await self._flushed()
+        self._metrics.sent.labels(contract).inc(batch.num_rows)
+        if contract == QUALITY:
+            self._metrics.observe_evaluated(batch.to_pylist())
+
+    async def _flushed(self) -> None:
+        await self._patience.wait_for(
+            "flush", lambda: to_its_end(self._publisher.flush, DELIVERY_TIMEOUT_S), passing=(DeliveryPending,)
+        )
 
     async def _attribute(self, chunk: Chunk, pending: Sequence[Pending]) -> pa.RecordBatch | None:
         """The attributed conversions of what is pending, None where nothing is."""
@@ -184,10 +285,10 @@ class Attribution:
             log.error("a conversion that is held cannot be read any more: %s", bad.message)
         origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
         rows = [pending[row] for row in decoded.rows.tolist()]
-        return await asyncio.to_thread(assemble, decoded.batch, rows, origin)
+        return await asyncio.to_thread(assemble, decoded.batch, rows, origin, self._credit_rules)
 
     async def _emit(
-        self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], attributed: pa.RecordBatch | None
+        self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], outputs: Sequence[tuple[str, pa.RecordBatch]]
     ) -> None:
         """Publish dead letters and results, and wait until Kafka has acknowledged them all."""
 
@@ -196,19 +297,15 @@ class Attribution:
                 record = chunk.records[item.row]
                 raw = RawRecord(record.offset, record.timestamp, record.key, record.value, record.headers)
                 self._dead_letters.put(chunk.topic, self.topic_ids[chunk.topic], chunk.partition, raw, item)
-            if attributed is not None:
-                self._publisher.publish_batch(OUTPUT, attributed)
+            for contract, batch in outputs:
+                self._publisher.publish_batch(contract, batch)
 
         async def emit() -> None:
             # A failed delivery repeats both; one that is still under way only the waiting.
             await to_its_end(publish)
-            await self._patience.wait_for(
-                "flush",
-                lambda: to_its_end(self._publisher.flush, DELIVERY_TIMEOUT_S),
-                passing=(DeliveryPending,),
-            )
+            await self._flushed()
 
-        if not bad and attributed is None:
+        if not bad and not outputs:
             return
         async with self._emitting:
             await self._timed(chunk, "emit", emit)
@@ -216,8 +313,8 @@ class Attribution:
             self._metrics.discarded.labels(topic, item.error).inc()
         if bad:
             log.warning("%s: %d records to the dead letters", chunk.topic, len(bad))
-        if attributed is not None:
-            self._metrics.sent.labels(OUTPUT).inc(attributed.num_rows)
+        for contract, batch in outputs:
+            self._metrics.sent.labels(contract).inc(batch.num_rows)
 
     async def _timed(self, chunk: Chunk, stage: str, step: Any) -> Any:
         began = time.perf_counter()
@@ -234,9 +331,9 @@ def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
 
 
-def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> App:
+def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models | None = None) -> App:
     """The role as a Faust app: an agent for each topic it reads."""
-    role = Attribution(settings, metrics, rewind=lambda: app.consumer.rewind())
+    role = Attribution(settings, metrics, lambda: app.consumer.rewind(), models)
     app = create_app(ROLE, settings, role.starting_points, role.topic_ids)
     contracts = {topic.name: topic.contract for topic in role.topics}
 
@@ -259,5 +356,12 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics) -> App:
         metrics.commit_age.clear()
         for (topic, partition), age_s in app.consumer.commit_ages().items():
             metrics.commit_age.labels(contracts[topic], str(partition)).set(age_s)
+
+    if settings.matching.settle_after_s:
+
+        @app.timer(SETTLE_INTERVAL_S)
+        async def settle() -> None:
+            lags, ages = app.consumer.lags(), app.consumer.commit_ages()
+            await role.settle({tp: lag == 0 and ages.get(tp) == 0 for tp, lag in lags.items()})
 
     return app

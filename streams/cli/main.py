@@ -4,14 +4,19 @@ import sys
 
 import click
 
+from streams.cli.audit import audit
 from streams.cli.check import check
+from streams.cli.credit import credit
 from streams.cli.demo import demo
 from streams.cli.dlt import dlt
 from streams.cli.errors import explain
+from streams.cli.identity import identity
+from streams.cli.learn import learn
 from streams.cli.publish import publish
 from streams.cli.rebuild import rebuild
 from streams.cli.replay import replay
 from streams.cli.roles import load, worker
+from streams.cli.simulate import simulate
 from streams.cli.sql import sql
 from streams.cli.stack import down, status, up
 from streams.cli.topics import topics
@@ -42,7 +47,12 @@ def cli() -> None:
     """Closes the loop on ad spend: clicks and conversions in, attributed revenue out."""
 
 
-for command in (up, down, status, topics, publish, worker, load, dlt, replay, rebuild, demo, sql, check):
+COMMANDS = (
+    *(up, down, status, demo, check),
+    *(topics, publish, worker, load, dlt, replay, rebuild, identity, learn, audit),
+    *(sql, credit, simulate),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""What is typed after options: moments, rates, roles."""
+"""What is typed after options: moments, rates, roles, models, formats."""
 
 import re
 from datetime import UTC, datetime
@@ -6,10 +6,14 @@ from typing import Any
 
 import click
 
+from processors.credit.models import MODELS
+from streams.cli.output import RESULT_FORMATS
 from streams.roles import ROLES
 
-__all__ = ["Moment", "Rate", "RoleName"]
+__all__ = ["Moment", "PathModel", "Rate", "RoleName", "format_option"]
 
+#: In which form a command prints its result.
+format_option = click.option("--format", "form", type=click.Choice(RESULT_FORMATS), default="table", show_default=True)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,12 +50,27 @@ class Rate(click.ParamType):
 
 
 class RoleName(click.ParamType):
-    """The name of a role."""
+    """The name of a role that reads topics."""
 
     name = "role"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Click's hook."""
-        if value not in ROLES:
-            self.fail(f"{value!r} is none of {', '.join(ROLES)}", param, ctx)
+        names = [role.name for role in ROLES.values() if role.reads]
+        if value not in names:
+            self.fail(f"{value!r} is none of {', '.join(names)}", param, ctx)
+        return str(value)
+
+
+class PathModel(click.ParamType):
+    """The name of a model that paths without times can be credited by."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Click's hook."""
+        if value == "time_decay":
+            self.fail("time_decay goes by the times of touchpoints, which paths do not have", param, ctx)
+        if value not in MODELS:
+            self.fail(f"{value!r} is none of {', '.join(MODELS)}", param, ctx)
         return str(value)

@@ -32,18 +32,25 @@ metrics_option = click.option("--metrics-port", type=int, help="Overrides metric
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["attribution"]))
+@click.argument("role", type=click.Choice(["attribution", "credit"]))
 @log_option
 @metrics_option
 def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
-    """Run one role as a Faust worker. More processes of a role share its partitions."""
+    """Run one role. More processes of a role share its partitions."""
+    settings = load_settings()
+    set_up_logging(log_format)
+    if role == "credit":
+        _compute_credit(settings, metrics_port)
+    else:
+        _attribute(settings, metrics_port, log_format)
+
+
+def _attribute(settings: Settings, metrics_port: int | None, log_format: LogFormat) -> None:
     import faust
 
     from streams.agents.attribution import create_attribution_app
 
-    settings = load_settings()
-    set_up_logging(log_format)
-    app = create_attribution_app(settings, _metrics(role, settings, metrics_port))
+    app = create_attribution_app(settings, _metrics("attribution", settings, metrics_port))
     faust.Worker(
         app,
         loglevel="INFO",
@@ -51,6 +58,14 @@ def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
         redirect_stdouts=False,
         quiet=True,
     ).execute_from_commandline()
+
+
+def _compute_credit(settings: Settings, metrics_port: int | None) -> None:
+    from streams.credit.role import ModelCredit
+
+    _until_told(
+        lambda should_stop: ModelCredit(settings, _metrics("credit", settings, metrics_port), should_stop).run()
+    )
 
 
 @click.command()
@@ -62,6 +77,15 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     settings = load_settings()
     set_up_logging(log_format)
+    _until_told(lambda should_stop: Loader(settings, _metrics("loader", settings, metrics_port)).run(should_stop))
+
+
+def _until_told(run: Callable[[Callable[[], bool]], None]) -> None:
+    """Run something that asks whether it should stop, until a signal says so; it has END_BUDGET_S to end then.
+
+    It runs beside the thread that has the signals, which would not be seen inside a call to Kafka: without Kafka that
+    may have no end.
+    """
     told, woken = threading.Event(), threading.Event()
 
     def on_signal(number: int, frame: Any) -> None:
@@ -71,15 +95,13 @@ def load(log_format: LogFormat, metrics_port: int | None) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    loader = Loader(settings, _metrics("loader", settings, metrics_port))
     work: Future[None] = Future()
     work.add_done_callback(lambda done: woken.set())
-    # Beside the thread that has the signals, which would not be seen inside a commit: without Kafka that has no end.
-    threading.Thread(target=_complete, args=(work, lambda: loader.run(told.is_set)), daemon=True).start()
+    threading.Thread(target=_complete, args=(work, lambda: run(told.is_set)), daemon=True).start()
     woken.wait()
     wait([work], END_BUDGET_S)
     if not work.done():
-        log.warning("ended in the middle of a step; what is not committed is loaded at the next start")
+        log.warning("ended in the middle of a step; what is not committed is worked on at the next start")
         logging.shutdown()
         os._exit(0)
     work.result()

@@ -299,7 +299,7 @@ class Loader:
 
     def _columns_of(self, topic: Topic) -> frozenset[str]:
         found = self._clickhouse.query(
-            "SELECT name FROM system.columns WHERE default_kind = '' "
+            "SELECT name FROM system.columns WHERE default_kind IN ('', 'DEFAULT') "
             f"AND database = '{self._clickhouse.database}' AND table = '{table_name(topic.contract)}'"
         )
         return frozenset(found.column("name").to_pylist())

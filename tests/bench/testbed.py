@@ -23,7 +23,7 @@ from streams.attribution_inputs import attribution_store
 from streams.clickhouse import connect
 from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
-from tests.bench.journeys import journeys
+from tests.bench.journeys import journeys, market
 from tests.bench.processes import BenchmarkFailed
 
 __all__ = ["OUTPUT", "QUICK", "Sizes", "Testbed", "open_testbed"]
@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
 
     stream, journeys, short: clicks for what is fast, for what is not, and for stock Faust, each in a namespace of
     their own. conversions: of some of the visitors of the journeys. records: to publish one by one. replay: clicks
-    that are on their topic `rounds` times.
+    that are on their topic `rounds` times. market: clicks with all that is evidence of who clicked.
     """
 
     stream: int = 1_000_000
@@ -50,6 +50,7 @@ class Sizes(NamedTuple):
     records: int = 100_000
     replay: int = 1_000_000
     rounds: int = 20
+    market: int = 150_000
 
     @property
     def replayed(self) -> int:
@@ -58,7 +59,9 @@ class Sizes(NamedTuple):
 
 
 #: Enough to see that everything runs.
-QUICK = Sizes(stream=48_000, journeys=24_000, short=6_000, conversions=5_000, records=5_000, replay=100_000)
+QUICK = Sizes(
+    stream=48_000, journeys=24_000, short=6_000, conversions=5_000, records=5_000, replay=100_000, market=12_000
+)
 
 
 class Testbed:
@@ -209,7 +212,8 @@ class Testbed:
         if dataset == OUTPUT:
             return
         conversions = self.sizes.conversions if dataset == "journeys" else 0
-        clicks, orders = journeys(getattr(self.sizes, dataset), conversions)
+        count = getattr(self.sizes, dataset)
+        clicks, orders = market(count) if dataset == "market" else journeys(count, conversions)
         rounds = self.sizes.rounds if dataset == "replay" else 1
         self._report(f"publishing {rounds * clicks.num_rows:,} clicks, {conversions:,} conversions: {dataset}")
         client = registry(settings)

@@ -137,6 +137,14 @@ SUBJECTS = (
         settings={"SPENDLOOP_ATTRIBUTION__MATCH_ON": '["visitor_id"]'},
     ),
     CLICKS,
+    replace(
+        CLICKS,
+        key="clicks-evidence",
+        title="clicks -> index, with all evidence",
+        dataset="market",
+        job="",
+        prepare=only_clicks("market"),
+    ),
     Subject(
         "conversions",
         "conversions -> attributed",

@@ -2,7 +2,8 @@
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyruhvro
 import redis
 from confluent_kafka import Message
 
+from processors.attribution.identifiers import click_name
 from schemas.codec import Decoder
 from schemas.definitions import definition
 from schemas.topics import topics
@@ -24,7 +26,10 @@ __all__ = ["compare"]
 
 OUTPUT = "attributed-conversions"
 #: What a click may be asked by; each leads to a copy of it.
-IDENTIFIERS = {"v": "visitor_id", "k": "click_id"}
+IDENTIFIERS: Mapping[str, Callable[[Any], list[str]]] = {
+    "visitor_id": lambda values: [f"v{value}" for value in values],
+    "click_id": lambda values: [click_name(value) for value in values],
+}
 
 
 def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = False) -> Found:
@@ -52,7 +57,10 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
     (clicks, sent), held = _sent_touchpoints(settings), _held_touchpoints(settings)
     found.hold_against(sent, held, "touchpoint in Redis under")
     found.sent += sum(clicks.values())
-    found.found += sum(count for click_id, count in clicks.items() if held.get(f"k{click_id}") == sent[f"k{click_id}"])
+    names = {click_id: click_name(click_id) for click_id in clicks}
+    found.found += sum(
+        count for click_id, count in clicks.items() if held.get(names[click_id]) == sent[names[click_id]]
+    )
     return found
 
 
@@ -125,9 +133,9 @@ def _sent_touchpoints(settings: Settings) -> tuple[Mapping[str, int], Mapping[st
         times = [message.timestamp()[1] for message in messages]
         clicks = batch.column("click_id").to_pylist()
         published.update(clicks)
-        for kind, name in IDENTIFIERS.items():
-            for value, click_id, time in zip(batch.column(name).to_pylist(), clicks, times, strict=True):
-                contents[kind + value].add((click_id, time))
+        for field, names_of in IDENTIFIERS.items():
+            for name, click_id, time in zip(names_of(batch.column(field).to_pylist()), clicks, times, strict=True):
+                contents[name].add((click_id, time))
     return published, {identifier: len(held) for identifier, held in contents.items()}
 
 
@@ -135,7 +143,7 @@ def _held_touchpoints(settings: Settings) -> Mapping[str, int]:
     """How many there are in Redis."""
     held: Counter[str] = Counter()
     with redis.Redis.from_url(settings.redis.url.get_secret_value()) as client:
-        for bucket in client.scan_iter(f"sl:1:{{s*}}:{settings.namespace}t:*", count=10_000):
+        for bucket in client.scan_iter(f"sl:2:{{s*}}:{settings.namespace}t:*", count=10_000):
             for identifier, entries in client.hscan_iter(bucket, count=10_000):
                 held[identifier.decode()] += _count(entries)
     return held

@@ -48,16 +48,21 @@ class Journeys(NamedTuple):
         return sum(piece.table.num_rows for piece in self.pieces)
 
     def touchpoints(self) -> dict[str, tuple[str, ...]]:
-        """By conversion: the clicks of its visitor, and the click it remembers, inside its window, oldest first."""
+        """By conversion: the clicks of its visitor, and of the one whose click it remembers, oldest first.
+
+        All inside its window: a remembered click that is not leads to nobody.
+        """
         by_visitor: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         by_id: dict[str, tuple[int, str]] = {}
         for visitor, click_id, event_ms in _rows(self.clicks, "visitor_id", "click_id", "event_time"):
-            by_id[click_id] = (event_ms, click_id)
+            by_id[click_id] = (event_ms, visitor)
             by_visitor[visitor].append((event_ms, click_id))
         found = {}
         names = ("conversion_id", "visitor_id", "click_id", "event_time")
         for conversion_id, visitor, click_id, event_ms in _rows(self.conversions, *names):
-            known = {*by_visitor.get(visitor, ()), *([by_id[click_id]] if click_id else ())}
+            remembered_ms, other = by_id[click_id] if click_id else (0, visitor)
+            is_inside = event_ms - LOOKBACK_MS <= remembered_ms <= event_ms
+            known = {*by_visitor.get(visitor, ()), *(by_visitor[other] if is_inside else ())}
             inside = (touch for touch in known if event_ms - LOOKBACK_MS <= touch[0] <= event_ms)
             found[conversion_id] = tuple(click_id for _, click_id in sorted(inside))
         return found

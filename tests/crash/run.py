@@ -165,7 +165,7 @@ def _deployment(stack: LocalStack) -> Iterator[Settings]:
         with connect(settings) as clickhouse:
             clickhouse.command(f"DROP DATABASE {clickhouse.database}")
         with redis.Redis.from_url(settings.redis.url.get_secret_value()) as client:
-            for key in client.scan_iter(f"sl:1:{{s*}}:{settings.namespace}*", count=10_000):
+            for key in client.scan_iter(f"sl:2:{{s*}}:{settings.namespace}*", count=10_000):
                 client.unlink(key)
 
 

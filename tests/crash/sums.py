@@ -45,7 +45,7 @@ def output_id(topic: str, partition: int, offset: int) -> bytes:
 
 
 def sums_of(settings: Settings) -> Sums:
-    return Sums(settings.redis.url.get_secret_value(), ROLE, prefix=f"sl:1:{{s0}}:{settings.namespace}")
+    return Sums(settings.redis.url.get_secret_value(), ROLE, prefix=f"sl:2:{{s0}}:{settings.namespace}")
 
 
 class FencedConsumer:

@@ -15,7 +15,7 @@ from streams.offsets import Offsets
 from streams.settings import Settings
 
 TIMEOUT_S = 120.0
-COMMANDS = {"attribution": ["worker", "attribution"], "loader": ["load"]}
+COMMANDS = {"attribution": ["worker", "attribution"], "credit": ["worker", "credit"], "loader": ["load"]}
 
 
 class Role:

@@ -17,7 +17,16 @@ from streams.settings import Settings
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
 
 PATHS = [path for path in read_paths() if path.conversions][200:290]
-MODELS = ("first", "last", "linear")
+#: What a touchpoint weighs in a path, by its place and the path's length: clicks are an hour apart, a half-life is
+#: seven days, and no channel is direct.
+WEIGHTS = {
+    "first": lambda place, length: place == 0,
+    "last": lambda place, length: place == length - 1,
+    "linear": lambda place, length: 1,
+    "position_based": lambda place, length: 0.4 if place in (0, length - 1) else 0.2 / (length - 2),
+    "time_decay": lambda place, length: 2 ** (place / (7 * 24)),
+    "last_non_direct": lambda place, length: place == length - 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +51,11 @@ def tables() -> tuple[pa.Table, pa.Table]:
 def expected(paths: list[AggregatedPath]) -> dict[tuple[str, str], float]:
     credit: defaultdict[tuple[str, str], float] = defaultdict(float)
     for path in paths:
-        for model, touched in zip(MODELS, (path.channels[:1], path.channels[-1:], path.channels), strict=True):
-            for channel in touched:
-                credit[model, channel] += path.conversions / len(touched)
+        length = len(path.channels)
+        for model, weigh in WEIGHTS.items():
+            weights = [weigh(place, length) for place in range(length)]
+            for channel, weight in zip(path.channels, weights, strict=True):
+                credit[model, channel] += path.conversions * weight / sum(weights)
     return dict(credit)
 
 

@@ -9,12 +9,14 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from processors.attribution.attribute import Origin, arrived_conversions, assemble, conversions_of_clicks
-from processors.attribution.facts import Retention, click_facts, conversion_facts
+from processors.attribution.attribute import Origin, arrived_conversions, assemble, changed_conversions
+from processors.attribution.credit import CreditRules
+from processors.attribution.facts import Retention, click_facts, conversion_facts, read_touchpoints
+from processors.attribution.links import CarriedLink, link_entries, links_carried
 from schemas import wire
 from schemas.codec import Decoder
 from schemas.definitions import definition, parse
-from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
+from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries
 from schemas.topics import TOPICS
 
 SCHEMA_ID = 1
@@ -23,6 +25,7 @@ PARSED = {name: parse(definition(name).text) for name in CONTRACTS}
 REQUIRED = {"account_id": "acme", "consent": "granted", "limited_data_use": False}
 CLICK = {**REQUIRED, "click_id": "k1", "visitor_id": "v1"}
 CONVERSION = {**REQUIRED, "conversion_id": "c1", "event_name": "Purchase", "visitor_id": "v1"}
+RULES = CreditRules(half_life_s=10, direct_channels=frozenset({"direct"}))
 #: What differs between two records of one version: whose arrival caused it.
 ORIGIN = ("origin_topic", "origin_topic_id", "origin_partition", "origin_offset")
 
@@ -69,20 +72,35 @@ def facts_of(topic: str, records: Sequence[Record], retention: Retention) -> lis
     return list(conversion_facts(batch, messages, times, retention))
 
 
+def carried_by(records: Sequence[Record], topic: str, retention: Retention) -> list[CarriedLink]:
+    """The links of the records."""
+    times = np.array([record.ingest_ms for record in records], np.int64)
+    return links_carried(decode(topic, [record.message for record in records]), times, retention)
+
+
+def links_of(topic: str, records: Sequence[Record], retention: Retention) -> list[Entries]:
+    """What the records link."""
+    return link_entries(carried_by(records, topic, retention), retention)
+
+
 def attribute(topic: str, records: Sequence[Record], held: Held, retention: Retention) -> list[dict[str, Any]]:
     """What a worker emits for these records, of which the store answered `held`."""
     batch = decode(topic, [record.message for record in records])
     id_field = "click_id" if topic == "clicks" else "conversion_id"
     ids = zip(batch.column("account_id").to_pylist(), batch.column(id_field).to_pylist(), strict=True)
     offsets = dict(zip(ids, (record.offset for record in records), strict=True))
+    carried = carried_by(records, topic, retention)
+    links = {(item.account_id, item.fact): records[item.row].offset for item in carried}
     if topic == "clicks":
-        pending = conversions_of_clicks(held, offsets, retention)
+        pending = changed_conversions(held, offsets, links, retention)
     else:
         pending = arrived_conversions(held, offsets, min(record.ingest_ms for record in records), retention)
+        others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in offsets]
+        pending += changed_conversions(held._replace(conversions=others), {}, links, retention)
     if not pending:
         return []
     batch = decode("conversions", [item.conversion.message for item in pending])
-    rows: list[dict[str, Any]] = assemble(batch, pending, Origin(topic, "id", 0)).to_pylist()
+    rows: list[dict[str, Any]] = assemble(batch, pending, Origin(topic, "id", 0), RULES).to_pylist()
     return rows
 
 
@@ -97,7 +115,7 @@ def attribute_at_once(
     for topic, records in (("clicks", clicks), ("conversions", conversions)):
         arrived = [Record(row, ingest_ms, message(topic, fields)) for row, fields in enumerate(records)]
         if arrived:
-            rows = attribute(topic, arrived, store.add(topic, facts_of(topic, arrived, retention)), retention)
+            rows = attribute(topic, arrived, store.add(topic, arrived, retention), retention)
     return {row["conversion_id"]: row for row in rows}
 
 
@@ -106,36 +124,74 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._touchpoints: defaultdict[tuple[str, str, int], set[bytes]] = defaultdict(set)
+        self._links: defaultdict[tuple[str, str, int], set[bytes]] = defaultdict(set)
         self._conversions: defaultdict[tuple[str, str], dict[bytes, ConversionFact]] = defaultdict(dict)
 
-    def add(self, topic: str, facts: Sequence[Any]) -> Held:
-        return self.add_touchpoints(facts) if topic == "clicks" else self.add_conversions(facts)
-
-    def add_touchpoints(self, facts: Sequence[TouchpointFacts]) -> Held:
-        asked = set()
-        for fact in facts:
-            for identifier, content in zip(fact.identifiers, fact.contents, strict=True):
-                self._touchpoints[fact.account_id, identifier, fact.bucket].add(content)
-                asked |= {(fact.account_id, identifier, bucket) for bucket in fact.conversion_buckets}
+    def add(self, topic: str, records: Sequence[Record], retention: Retention) -> Held:
+        """Store records, and answer with all conversions they may concern."""
+        facts = facts_of(topic, records, retention)
+        changed = self._put(self._links, links_of(topic, records, retention))
+        if topic == "clicks":
+            changed |= self._put(self._touchpoints, facts)
+        for fact in facts if topic == "conversions" else ():
+            self._conversions[fact.account_id, fact.id][fact.content] = fact
+        arrived = {(fact.account_id, fact.id) for fact in facts} if topic == "conversions" else set()
         return self._held(
             key
             for key, contents in self._conversions.items()
-            if any((key[0], name, fact.bucket) in asked for fact in contents.values() for name in fact.identifiers)
+            if key in arrived
+            or any((key[0], name, fact.bucket) in changed for fact in contents.values() for name in self._reached(key))
         )
 
-    def add_conversions(self, facts: Sequence[ConversionFact]) -> Held:
+    def _put(self, held: Any, facts: Sequence[Entries]) -> set[tuple[str, str, int]]:
+        """Store entries. Returns under which identifiers, in which buckets of conversions, they say something new."""
+        changed = set()
         for fact in facts:
-            self._conversions[fact.account_id, fact.id][fact.content] = fact
-        return self._held(dict.fromkeys((fact.account_id, fact.id) for fact in facts))
+            for identifier, content in zip(fact.identifiers, fact.contents, strict=True):
+                held[fact.account_id, identifier, fact.bucket].add(content)
+                changed |= {(fact.account_id, identifier, bucket) for bucket in fact.conversion_buckets}
+        return changed
+
+    def _reached(self, key: tuple[str, str]) -> list[str]:
+        account, _ = key
+        facts = self._conversions[key].values()
+        reached = dict.fromkeys(name for fact in facts for name in fact.identifiers)
+        link_buckets = {bucket for fact in facts for bucket in fact.link_buckets}
+        buckets = {bucket for fact in facts for bucket in fact.touchpoint_buckets}
+        new = list(reached)
+        while new:
+            found = [
+                entry[9:].decode() for name in new for at in link_buckets for entry in self._links[account, name, at]
+            ]
+            remembered = [
+                content
+                for name in new
+                if name[0] in "kf"
+                for bucket in buckets
+                for content in self._touchpoints[account, name, bucket]
+            ]
+            found += [name for touch in read_touchpoints(remembered) for name in touch.known_as]
+            new = [name for name in dict.fromkeys(found) if name not in reached]
+            reached |= dict.fromkeys(new)
+        return list(reached)
 
     def _held(self, keys: Iterable[tuple[str, str]]) -> Held:
-        conversions, touchpoints = [], defaultdict(set)
+        conversions = []
+        touchpoints: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
+        links: defaultdict[tuple[str, str], set[bytes]] = defaultdict(set)
         for account, conversion_id in keys:
-            contents = list(self._conversions[account, conversion_id].values())
-            held = [HeldContent(fact.identifiers, fact.content) for fact in contents]
-            conversions.append(HeldConversion(account, conversion_id, held))
-            for fact in contents:
-                for name in fact.identifiers:
+            facts = list(self._conversions[account, conversion_id].values())
+            contents = [HeldContent(fact.identifiers, fact.content) for fact in facts]
+            reached = self._reached((account, conversion_id))
+            conversions.append(HeldConversion(account, conversion_id, contents, reached))
+            for fact in facts:
+                for name in reached:
                     for bucket in fact.touchpoint_buckets:
                         touchpoints[account, name] |= self._touchpoints[account, name, bucket]
-        return Held(conversions, {key: HeldTouchpoints(list(found)) for key, found in touchpoints.items()})
+                    for bucket in fact.link_buckets:
+                        links[account, name] |= self._links[account, name, bucket]
+        return Held(conversions, _entries(touchpoints), _entries(links))
+
+
+def _entries(found: Mapping[tuple[str, str], set[bytes]]) -> dict[tuple[str, str], HeldEntries]:
+    return {key: HeldEntries(list(contents)) for key, contents in found.items() if contents}

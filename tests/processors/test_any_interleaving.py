@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
+from processors.attribution import graph as people
 from processors.attribution.facts import Retention
 from schemas.spans import Partition as LogPartition
 from schemas.spans import Span
 from sinks.redis.attribution_store import AttributionStore
-from tests.processors.records import ORIGIN, REQUIRED, Record, attribute, facts_of, message
+from tests.processors.records import ORIGIN, REQUIRED, Record, attribute, facts_of, links_of, message
 
 LOOKBACK_S, LATENESS_S = 100, 60
 #: Buckets so small that windows reach over several.
-RETENTION = Retention(LOOKBACK_S, LATENESS_S, bucket_s=40)
+RETENTION = Retention(LOOKBACK_S, LATENESS_S, bucket_s=40, link_reach_s=150, link_bucket_s=60, link_resolution_s=1)
 #: Event times are multiples of this, so that edges of windows are hit.
 STEP_MS = LOOKBACK_S * 1000 // 4
 PARTITIONS = 2
@@ -38,6 +39,7 @@ class Published(NamedTuple):
 
 
 VISITORS = st.sampled_from(["v1", "v1", "v2", None])
+EMAILS = st.sampled_from([None, None, "a" * 64, "b" * 64])
 CLICK_IDS = ("k1", "k2")
 
 
@@ -45,6 +47,7 @@ def record(topic: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
     common = {
         "account_id": st.sampled_from(["a", "a", "a", "b"]),
         "visitor_id": VISITORS,
+        "email_sha256": EMAILS,
         "event_time": st.sampled_from([0, 1, 4, 5, 6]),
         "source_version": st.sampled_from([0, 0, 0, 1]),
     }
@@ -54,6 +57,7 @@ def record(topic: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
         own = {
             "conversion_id": st.sampled_from(["c1", "c1", "c2"]),
             "click_id": st.sampled_from([*CLICK_IDS, None]),
+            "order_id": st.sampled_from([None, None, "o1"]),
             "event_name": st.just("Purchase"),
             "value_micros": st.sampled_from([None, 100]),
         }
@@ -104,7 +108,8 @@ def partitioned(published: Sequence[Published]) -> dict[Partition, list[Record]]
 async def work(store: AttributionStore, partition: Partition, records: Sequence[Record], span: Span) -> Rows:
     topic, _ = partition
     facts = facts_of(topic, records, RETENTION)
-    held = await (store.add_touchpoints if topic == "clicks" else store.add_conversions)(span, facts)
+    add = store.add_touchpoints if topic == "clicks" else store.add_conversions
+    held = await add(span, facts, links_of(topic, records, RETENTION))
     return attribute(topic, records, held, RETENTION)
 
 
@@ -159,9 +164,12 @@ def final(rows: Rows) -> dict[tuple[str, str], dict[str, Any]]:
     return kept
 
 
+Version = tuple[tuple[int, int, bytes], dict[str, Any]]
+
+
 def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """(click_id, channel) of each conversion's touchpoints, straight from the definition."""
-    contents: dict[tuple[Any, ...], Any] = {}
+    contents: dict[tuple[Any, ...], Version] = {}
     for topic, fields, ingest_ms in published:
         body = message(topic, fields)
         if topic == "clicks":  # of equals it is the stored content that decides
@@ -173,32 +181,95 @@ def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple
     found = {}
     conversions = sorted((key, value) for key, value in contents.items() if key[0] == "conversions")
     for (_, account, conversion_id), group in itertools.groupby(conversions, key=lambda item: item[0][:3]):
-        # In the order of arrival; of those that arrived together the greatest first.
-        versions = sorted((value for _, value in group), key=lambda value: value[0], reverse=True)
-        versions.sort(key=lambda value: value[0][1])
-        order, chosen = versions[0]
-        for later_order, later in versions[1:]:
-            if later_order[1] <= chosen["event_time"] + LATENESS_S * 1000 and later_order > order:
-                order, chosen = later_order, later
-        visitors = {fields["visitor_id"] for _, fields in versions} - {None}
-        clicks = {fields["click_id"] for _, fields in versions} - {None}
-        counting: dict[str, Any] = {}
-        for (topic, owner, click_id, *_), (order, fields) in contents.items():
-            if topic != "clicks" or owner != account or order[1] > chosen["event_time"] + LATENESS_S * 1000:
-                continue
-            known = click_id in clicks or fields["visitor_id"] in visitors
-            if not any(is_looked_at(version, fields["event_time"]) for _, version in versions):
-                continue
-            if known and (click_id not in counting or order > counting[click_id][0]):
-                counting[click_id] = (order, fields)
-        touchpoints = [
-            (fields["event_time"], click_id, fields["channel"])
-            for click_id, (_, fields) in counting.items()
-            if 0 <= chosen["event_time"] - fields["event_time"] <= LOOKBACK_S * 1000
-            and (click_id == chosen["click_id"] or fields["visitor_id"] == chosen["visitor_id"] is not None)
+        versions = [value for _, value in group]
+        chosen = chosen_of(versions)
+        latest_ms = chosen["event_time"] + LATENESS_S * 1000
+        of_account = [value for key, value in contents.items() if key[1] == account]
+        clicks = [value for value in of_account if "conversion_id" not in value[1]]
+        looked_at = [
+            value for value in clicks if any(is_looked_at(version, value[1]["event_time"]) for _, version in versions)
         ]
-        found[account, conversion_id] = [touch[1:] for touch in sorted(touchpoints)]
+        linking = [
+            value
+            for value in of_account
+            if any(is_linked_to(version, value[1]["event_time"]) for _, version in versions)
+        ]
+        reached = reached_from(versions, looked_at, linking)
+        counting: dict[str, Version] = {}
+        for order, fields in looked_at:
+            is_asked = names_of(fields) & reached or f"k{fields['click_id']}" in reached
+            if is_asked and order[1] <= latest_ms:
+                counting[fields["click_id"]] = max(
+                    counting.get(fields["click_id"], (order, fields)), (order, fields), key=lambda value: value[0]
+                )
+        inside = [
+            fields
+            for _, fields in counting.values()
+            if 0 <= chosen["event_time"] - fields["event_time"] <= LOOKBACK_S * 1000
+        ]
+        links = [
+            link
+            for order, fields in linking
+            # As coarse as links are held.
+            if order[1] // 1000 * 1000 <= latest_ms
+            for link in people.links_of(fields["event_time"] // 1000 * 1000, list(names_of(fields)))
+            if set(link[1:]) <= reached
+        ]
+        found[account, conversion_id] = [
+            (fields["click_id"], fields["channel"])
+            for fields in sorted(inside, key=lambda fields: (fields["event_time"], fields["click_id"]))
+            if is_of(chosen, fields, inside, links)
+        ]
     return found
+
+
+def chosen_of(versions: Sequence[Version]) -> dict[str, Any]:
+    """In the order of arrival; of those that arrived together the greatest first."""
+    ordered = sorted(versions, key=lambda value: value[0], reverse=True)
+    ordered.sort(key=lambda value: value[0][1])
+    order, chosen = ordered[0]
+    for later_order, later in ordered[1:]:
+        if later_order[1] <= chosen["event_time"] + LATENESS_S * 1000 and later_order > order:
+            order, chosen = later_order, later
+    return chosen
+
+
+def names_of(fields: dict[str, Any]) -> set[str]:
+    """What says who it is."""
+    email = fields["email_sha256"]
+    named = {"v": fields["visitor_id"], "e": email and email[:32], "o": fields.get("order_id")}
+    return {kind + value for kind, value in named.items() if value}
+
+
+def reached_from(versions: Sequence[Version], clicks: Sequence[Version], linking: Sequence[Version]) -> set[str]:
+    """Everything that records of two identifiers lead to from a conversion's own."""
+    reached = {name for _, fields in versions for name in names_of(fields)}
+    reached |= {f"k{fields['click_id']}" for _, fields in versions if fields["click_id"]}
+    while True:
+        more = {name for _, fields in linking if names_of(fields) & reached for name in names_of(fields)}
+        more |= {name for _, fields in clicks if f"k{fields['click_id']}" in reached for name in names_of(fields)}
+        if more <= reached:
+            return reached
+        reached |= more
+
+
+def is_of(
+    chosen: dict[str, Any], click: dict[str, Any], inside: Sequence[dict[str, Any]], links: Sequence[people.Link]
+) -> bool:
+    """Whether the click is of the person who converted."""
+    if click["click_id"] == chosen["click_id"]:
+        return True
+    own = names_of(chosen)
+    remembered = {name for fields in inside if fields["click_id"] == chosen["click_id"] for name in names_of(fields)}
+    known = own | remembered
+    if remembered or links:
+        graph = people.Graph([*links, *people.links_of(chosen["event_time"], list(known))])
+        if known:
+            known = own | graph.person(min(known, key=lambda name: ("xepcolv".index(name[0]), name)))
+    strong = {name for name in known if name[0] == "e"}
+    strong = {name for name in own if name[0] == "e"} or strong
+    names = names_of(click)
+    return bool(names & known) and {name for name in names if name[0] == "e"} <= (strong or names)
 
 
 def is_looked_at(conversion: dict[str, Any], click_ms: int) -> bool:
@@ -206,6 +277,14 @@ def is_looked_at(conversion: dict[str, Any], click_ms: int) -> bool:
     size_ms = RETENTION.bucket_s * 1000
     first, last = (conversion["event_time"] - LOOKBACK_S * 1000) // size_ms, conversion["event_time"] // size_ms
     return bool(first - 1 <= click_ms // size_ms <= last + 1)
+
+
+def is_linked_to(conversion: dict[str, Any], record_ms: int) -> bool:
+    """Whether what the record links may concern the conversion."""
+    size_ms = RETENTION.link_bucket_s * 1000
+    first = (conversion["event_time"] - RETENTION.link_reach_s * 1000) // size_ms
+    last = (conversion["event_time"] + LATENESS_S * 1000) // size_ms
+    return bool(first <= record_ms // size_ms <= last)
 
 
 def touched(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], list[tuple[str, str]]]:
@@ -230,9 +309,9 @@ def redis_url(stack: LocalStack) -> str:
     return read_state(stack.directory).addresses()["redis"]
 
 
-def click(event_time: int, source_version: int) -> tuple[str, dict[str, Any]]:
-    fields = {"account_id": "a", "visitor_id": "v1", "click_id": "k1", "channel": "x"}
-    return "clicks", {**fields, "event_time": event_time, "source_version": source_version}
+def click(event_time: int, source_version: int, **fields: Any) -> tuple[str, dict[str, Any]]:
+    given = {"account_id": "a", "visitor_id": "v1", "email_sha256": None, "click_id": "k1", "channel": "x", **fields}
+    return "clicks", {**given, "event_time": event_time, "source_version": source_version}
 
 
 CONVERSION = (
@@ -240,6 +319,8 @@ CONVERSION = (
     {
         "account_id": "a",
         "visitor_id": "v1",
+        "email_sha256": None,
+        "order_id": None,
         "click_id": None,
         "event_time": 5,
         "source_version": 0,
@@ -254,8 +335,30 @@ CORRECTED_LAST = {
     "repeats": [],
     "steps": [(0, 1, "acknowledged"), (1, 1, "acknowledged"), (0, 1, "acknowledged")],
 }
+#: A click of another browser comes last, of a person whom a link has made known before.
+LINKED_LAST = {
+    "history": [
+        (click(4, 0, email_sha256="a" * 64), 0),
+        (CONVERSION, 0),
+        (click(5, 0, click_id="k2", visitor_id="v2", email_sha256="a" * 64), 0),
+    ],
+    "repeats": [],
+    "steps": [(0, 1, "acknowledged"), (1, 1, "acknowledged"), (2, 1, "acknowledged")],
+}
+#: The link comes last, between what a click and a conversion are known by.
+LINK_LAST = {
+    "history": [
+        (click(4, 0, visitor_id=None, email_sha256="a" * 64), 0),
+        (CONVERSION, 0),
+        (click(6, 0, click_id="k2", email_sha256="a" * 64), 0),
+    ],
+    "repeats": [],
+    "steps": [(0, 1, "acknowledged"), (1, 1, "acknowledged"), (2, 1, "acknowledged")],
+}
 
 
+@example(**LINK_LAST)
+@example(**LINKED_LAST)
 @example(**CORRECTED_LAST)
 @given(history=HISTORIES, repeats=REPEATS, steps=STEPS)
 @settings(max_examples=150)

@@ -13,18 +13,20 @@ from processors.attribution.attribute import (
     Pending,
     arrived_conversions,
     assemble,
-    conversions_of_clicks,
+    changed_conversions,
 )
+from processors.attribution.credit import CreditRules
 from processors.attribution.facts import ConversionContent, Retention, Touchpoint
 from schemas import wire
 from schemas.client.writer import RecordWriter
 from schemas.definitions import arrow_schema, definition, parse
-from schemas.facts import Held, HeldContent, HeldConversion, HeldTouchpoints
+from schemas.facts import Held, HeldContent, HeldConversion, HeldEntries
 from schemas.topics import TOPICS
 from tests.processors.records import (
     CLICK,
     CONVERSION,
     DECODERS,
+    RULES,
     SCHEMA_ID,
     MemoryStore,
     Record,
@@ -118,11 +120,62 @@ def test_value_is_split_where_there_is_one(value: int | None, currency: str | No
     clicks = [click("k1", 30), click("k2", 20), click("k3", 10)]
     fields = {"value_micros": value, "currency": currency}
     [row] = attribute_at_once(clicks, [conversion(**fields)], RETENTION).values()
-    assert [credit["model"] for credit in row["credits"]] == ["first", "last", "linear"]
     assert {name: row[name] for name in fields} == fields
-    assert [credit["shares"] for credit in row["credits"]] == [[1, 0, 0], [0, 0, 1], [1 / 3] * 3]
+    assert {credit["model"]: credit["shares"] for credit in row["credits"]} == {
+        "first": [1, 0, 0],
+        "last": [0, 0, 1],
+        "linear": [1 / 3] * 3,
+        "position_based": [0.4, 0.2, 0.4],
+        "time_decay": pytest.approx([1 / 3] * 3, abs=1e-3),  # 10 ms apart, of a half-life of 10 s
+        "last_non_direct": [0, 0, 1],
+    }
     for credit in row["credits"]:
         assert (sum(credit["value_micros"]) if credit["value_micros"] else None) == value
+
+
+def credits_by_model(row: dict[str, Any]) -> dict[str, list[float]]:
+    return {credit["model"]: credit["shares"] for credit in row["credits"]}
+
+
+def test_time_decay_halves_with_every_half_life() -> None:
+    half_life_ms = int(RULES.half_life_s * 1000)
+    clicks = [click("k1", 2 * half_life_ms + 5), click("k2", half_life_ms + 5), click("k3", 5)]
+    [row] = attribute_at_once(clicks, [conversion(value_micros=70)], RETENTION).values()
+    assert credits_by_model(row)["time_decay"] == pytest.approx([1 / 7, 2 / 7, 4 / 7])
+    [micros] = [credit["value_micros"] for credit in row["credits"] if credit["model"] == "time_decay"]
+    assert micros == [10, 20, 40]
+
+
+@pytest.mark.parametrize(
+    ("channels", "credited"),
+    [
+        (["search", "direct"], 0),
+        (["search", "direct", "social", "direct", "direct"], 2),
+        (["direct", "direct"], 1),
+        (["search", None], 1),
+        (["search", "Direct"], 1),
+    ],
+)
+def test_last_non_direct_passes_over_the_channels_that_count_as_direct(
+    channels: list[str | None], credited: int
+) -> None:
+    clicks = [click(f"k{n}", 100 - n, channel=channel) for n, channel in enumerate(channels)]
+    [row] = attribute_at_once(clicks, [conversion()], RETENTION).values()
+    assert credits_by_model(row)["last_non_direct"] == [float(n == credited) for n in range(len(channels))]
+
+
+def _touch(visitor_id: str | None, click_id: str) -> Touchpoint:
+    return Touchpoint(click_id, visitor_id, None, None, None, 0, 0, AT, "click", *[None] * 7, False, b"")
+
+
+def test_clicks_without_a_channel_are_direct_where_the_settings_say_so() -> None:
+    touchpoints = [_touch("v1", "k1")._replace(channel="search"), _touch("v1", "k2")]
+    body = message("conversions", conversion())
+    content = ConversionContent(0, 0, AT, None, None, ["vv1"], body)
+    pending = [Pending(("acme", "c1"), content, touchpoints, "visitor_id", LOOKBACK_S, 3, 0, 0)]
+    rules = CreditRules(half_life_s=10, direct_channels=frozenset({""}))
+    [row] = assemble(decode("conversions", [body]), pending, Origin("t", "id", 0), rules).to_pylist()
+    assert credits_by_model(row)["last_non_direct"] == [1, 0]
 
 
 def test_conversions_of_one_batch_keep_to_their_own_rows() -> None:
@@ -136,6 +189,9 @@ def test_conversions_of_one_batch_keep_to_their_own_rows() -> None:
         "v2": ["v2-2", "v2-1"],
         "v3": ["v3-2", "v3-1"],
     }
+    for name, row in rows.items():
+        alone = attribute_at_once(clicks, [c for c in conversions if c["conversion_id"] == name], RETENTION)
+        assert row["credits"] == alone[name]["credits"]
     linear = {name: [c["value_micros"] for c in row["credits"] if c["model"] == "linear"] for name, row in rows.items()}
     assert linear == {"v0": [[5, 5]], "v1": [], "v2": [[]], "v3": [[21, 20]]}
     assert [touch["channel"] for touch in rows["v3"]["touchpoints"]] == ["v32", "v31"]
@@ -151,7 +207,7 @@ class Worker:
     def arrives(self, topic: str, fields: dict[str, Any], ingest_ms: int = AT) -> list[dict[str, Any]]:
         records = [Record(self._offset, ingest_ms, message(topic, fields))]
         self._offset += 1
-        return attribute(topic, records, self._store.add(topic, facts_of(topic, records, RETENTION)), RETENTION)
+        return attribute(topic, records, self._store.add(topic, records, RETENTION), RETENTION)
 
 
 def test_a_correction_moves_a_click_out_of_the_window() -> None:
@@ -229,13 +285,13 @@ def test_what_is_read_for_another_conversion_changes_nothing() -> None:
     week_ms = RETENTION.bucket_s * 1000
     clicks = [click("k1", 10), click("k2", -3 * week_ms), click("k3", 10 - 3 * week_ms)]
     records = [Record(n, AT, message("clicks", fields)) for n, fields in enumerate(clicks)]
-    store.add("clicks", facts_of("clicks", records, RETENTION))
+    store.add("clicks", records, RETENTION)
     later = conversion(conversion_id="later", event_time=AT + 3 * week_ms)
     both = [Record(n, AT, message("conversions", fields)) for n, fields in enumerate((conversion(), later))]
-    held = store.add("conversions", facts_of("conversions", both, RETENTION))
+    held = store.add("conversions", both, RETENTION)
     together = {row["conversion_id"]: row for row in attribute("conversions", both, held, RETENTION)}
     for record in both:
-        held = store.add("conversions", facts_of("conversions", [record], RETENTION))
+        held = store.add("conversions", [record], RETENTION)
         [alone] = attribute("conversions", [record], held, RETENTION)
         assert {**together[alone["conversion_id"]], "origin_offset": None} == {**alone, "origin_offset": None}
     assert together["c1"]["facts_held"] == 2
@@ -245,11 +301,11 @@ def test_what_is_read_for_another_conversion_changes_nothing() -> None:
 def test_an_identifier_that_many_share_in_one_bucket_says_nothing_where_that_is_asked() -> None:
     [fact] = facts_of("conversions", [Record(0, AT, message("conversions", conversion()))], RETENTION)
     [touch] = facts_of("clicks", [Record(0, AT, message("clicks", click("k1", 10)))], RETENTION)
-    held = HeldConversion("acme", "c1", [HeldContent(fact.identifiers, fact.content)])
+    held = HeldConversion("acme", "c1", [HeldContent(fact.identifiers, fact.content)], fact.identifiers)
 
     def path_with(overfull: list[int]) -> tuple[int, int]:
-        touchpoints = {("acme", "vv1"): HeldTouchpoints(touch.contents[:1], overfull)}
-        [pending] = arrived_conversions(Held([held], touchpoints), {("acme", "c1"): 0}, AT, RETENTION)
+        touchpoints = {("acme", "vv1"): HeldEntries(touch.contents[:1], overfull)}
+        [pending] = arrived_conversions(Held([held], touchpoints, {}), {("acme", "c1"): 0}, AT, RETENTION)
         return len(pending.touchpoints), pending.facts_held
 
     asked = RETENTION.bucket_of(AT)
@@ -264,16 +320,16 @@ def test_nothing_arrived_that_concerns_it() -> None:
     worker = Worker()
     worker.arrives("conversions", conversion())
     assert worker.arrives("clicks", click("k1", 10, visitor_id="v2")) == []
-    assert conversions_of_clicks(Held([], {}), {("acme", "k1"): 0}, RETENTION) == []
+    assert changed_conversions(Held([], {}, {}), {("acme", "k1"): 0}, {}, RETENTION) == []
 
 
 def test_the_origin_is_the_newest_record_that_caused_it() -> None:
     store = MemoryStore()
     first = [Record(70, AT, message("conversions", conversion()))]
-    store.add_conversions(facts_of("conversions", first, RETENTION))
+    store.add("conversions", first, RETENTION)
     clicks = [click("k1", 10), click("k2", 10), click("outside", -10)]
     arrived = [Record(80 + row, AT, message("clicks", fields)) for row, fields in enumerate(clicks)]
-    [row] = attribute("clicks", arrived, store.add("clicks", facts_of("clicks", arrived, RETENTION)), RETENTION)
+    [row] = attribute("clicks", arrived, store.add("clicks", arrived, RETENTION), RETENTION)
     assert (row["origin_topic"], row["origin_topic_id"], row["origin_partition"]) == ("clicks", "id", 0)
     assert row["origin_offset"] == 81
 
@@ -337,12 +393,14 @@ def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int
     store = MemoryStore()
     if clicks:
         arrived = [Record(n, AT, message("clicks", fields)) for n, fields in enumerate(clicks)]
-        store.add_touchpoints(facts_of("clicks", arrived, RETENTION))
+        store.add("clicks", arrived, RETENTION)
     arrived = [Record(n, AT, message("conversions", fields)) for n, fields in enumerate(conversions)]
     facts = facts_of("conversions", arrived, RETENTION)
     ids = {(fact.account_id, fact.id): n for n, fact in enumerate(facts)}
-    pending = arrived_conversions(store.add_conversions(facts), ids, AT, RETENTION)
-    batch = assemble(decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1))
+    pending = arrived_conversions(store.add("conversions", arrived, RETENTION), ids, AT, RETENTION)
+    batch = assemble(
+        decode("conversions", [p.conversion.message for p in pending]), pending, Origin("t", "id", 1), RULES
+    )
 
     text = definition("attributed-conversions").text
     assert batch.schema == arrow_schema(text)
@@ -361,20 +419,8 @@ def test_every_batch_round_trips_through_avro(paths: list[int], values: list[int
 def test_an_empty_batch_has_the_schema() -> None:
     nothing: list[Pending] = []
     decoded = DECODERS["conversions"].decode([], np.empty(0, np.int64))
-    empty = assemble(decoded.batch, nothing, Origin("t", "id", 0))
+    empty = assemble(decoded.batch, nothing, Origin("t", "id", 0), RULES)
     assert (empty.num_rows, empty.schema) == (0, arrow_schema(definition("attributed-conversions").text))
-
-
-def test_whose_a_touchpoint_is() -> None:
-    chosen = ConversionContent(0, 0, AT, "v1", None, b"")
-    assert not ConversionContent(0, 0, AT, None, None, b"").is_of(_touch(visitor_id=None, click_id="k1"))
-    assert chosen.is_of(_touch(visitor_id="v1", click_id="k1"))
-    assert not chosen.is_of(_touch(visitor_id="v2", click_id="k1"))
-    assert ConversionContent(0, 0, AT, None, "k1", b"").is_of(_touch(visitor_id="v2", click_id="k1"))
-
-
-def _touch(visitor_id: str | None, click_id: str) -> Touchpoint:
-    return Touchpoint(click_id, 0, 0, AT, visitor_id, "click", *[None] * 7, b"")
 
 
 @pytest.mark.parametrize(("count", "layer"), [(MAX_TOUCHPOINTS, "visitor_id"), (MAX_TOUCHPOINTS + 1, "none")])

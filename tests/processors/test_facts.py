@@ -13,12 +13,14 @@ from processors.attribution.facts import (
     read_contents,
     read_touchpoints,
 )
+from processors.attribution.identifiers import click_name
 from schemas.facts import HeldContent
 from tests.processors.records import CLICK, CONVERSION, Record, decode, facts_of, message
 
 RETENTION = Retention(default_lookback_s=100, lateness_s=50, lookback_s={"patient": 1_000})
 
 
+K1 = click_name("k1")
 BUCKET_MS = 7 * 86_400_000
 
 
@@ -44,8 +46,8 @@ def test_a_click_is_known_by_visitor_and_click_id_inside_its_tenant() -> None:
     records = [Record(0, 0, message("clicks", item)) for item in fields]
     acme, patient = facts_of("clicks", records, RETENTION)
     assert (acme.account_id, patient.account_id) == ("acme", "patient")
-    assert sorted(acme.identifiers) == ["kk1", "kk1", "kk1", "vv1"]
-    assert sorted(patient.identifiers) == ["kk1", "vv1"]
+    assert sorted(acme.identifiers) == [K1, K1, K1, "vv1"]
+    assert sorted(patient.identifiers) == [K1, "vv1"]
     assert patient.contents[0] == patient.contents[1]
     assert len(set(acme.contents)) == 3
 
@@ -78,7 +80,7 @@ def test_a_conversion_is_known_by_visitor_and_by_the_click_it_remembers() -> Non
     ]
     records = [Record(0, 0, message("conversions", item)) for item in fields]
     first, second = facts_of("conversions", records, RETENTION)
-    assert (first.identifiers, second.identifiers) == (["vv1", "kk9"], [])
+    assert (first.identifiers, second.identifiers) == ([click_name("k9"), "vv1"], [])
     assert (first.bucket, first.touchpoint_buckets) == (1, [-1, 0, 1, 2])
     assert second.expires_at_s == 150
 
@@ -142,9 +144,13 @@ def test_what_is_stored_of_a_click_is_what_attribution_needs() -> None:
         **more,
         "click_id": "k1",
         "visitor_id": "v1",
+        "external_id": None,
+        "email": "a" * 32,
+        "phone": None,
         "source_version": 3,
         "ingest_ms": 7,
         "event_ms": 1_000,
+        "has_surroundings": False,
         "content": content,
     }
-    assert not any(value.encode() in content for value in personal.values())
+    assert not any(value.encode() in content for value in personal.values())  # of a hash only a part

@@ -47,6 +47,14 @@ def test_file() -> None:
     assert settings.retention().lookback_of("other") == 30 * 86_400
 
 
+def test_what_the_models_of_credit_go_by() -> None:
+    rules = from_file().credit_rules()
+    assert (rules.half_life_s, rules.direct_channels) == (7 * 86_400, {"direct"})
+    text = '[attribution]\ntime_decay_half_life_d = 0.5\ndirect_channels = ["none", ""]\n'
+    rules = from_file(TOML + text).credit_rules()
+    assert (rules.half_life_s, rules.direct_channels) == (43_200, {"none", ""})
+
+
 def test_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPENDLOOP_KAFKA__BOOTSTRAP_SERVERS", "other:9092")
     settings = from_file()
@@ -80,6 +88,8 @@ def test_everything_missing_is_named() -> None:
         ("[loader]\nblok_rows = 5", "loader.blok_rows"),
         ("[loader]\nblock_rows = 0", "loader.block_rows"),
         ("[attribution]\nlookback_d = 0", "attribution.lookback_d"),
+        ("[attribution]\ntime_decay_half_life_d = 0", "attribution.time_decay_half_life_d"),
+        ("[attribution]\ntime_decay_half_life_d = nan", "attribution.time_decay_half_life_d"),
         ("[accounts.globex]\nlookback_d = 1000", "accounts.globex.lookback_d"),
         ("not toml", "spendloop.toml"),
     ],

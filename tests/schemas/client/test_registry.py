@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from schemas.client.registry import Registry
 from schemas.definitions import Definition, compact, definition, history
@@ -147,6 +148,20 @@ class TestApply:
         second = apply_topics(settings)
         assert [(item.topic, item.partitions) for item in second] == [(item.topic, item.partitions) for item in first]
         assert not any(item.created or item.new_versions for item in second)
+
+    def test_a_compacted_topic_keeps_the_last_record_of_a_key(self, deployment: Settings) -> None:
+        names = {name: topics(deployment.namespace)[name].name for name in ("match-models", "audits")}
+        resources = {name: ConfigResource(ResourceType.TOPIC, topic) for name, topic in names.items()}
+        admin = AdminClient(deployment.kafka.client())
+        found = admin.describe_configs(list(resources.values()))
+        config = {
+            name: {key: entry.value for key, entry in found[resource].result(30).items()}
+            for name, resource in resources.items()
+        }
+        assert config["match-models"]["cleanup.policy"] == "compact"
+        assert config["match-models"]["min.compaction.lag.ms"] == str(60 * 86_400_000)
+        assert config["audits"]["cleanup.policy"] == "delete"
+        assert config["audits"]["retention.ms"] == str(400 * 86_400_000)
 
     def test_a_topic_of_retries_has_no_subject(self, deployment: Settings) -> None:
         """Its records are those of other topics: a subject of its own could only be wrong."""

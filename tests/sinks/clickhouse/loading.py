@@ -14,7 +14,7 @@ from sinks.clickhouse.tables import table_name, to_rows
 @cache
 def columns_of(database: str, clickhouse: ClickHouse, topic: str) -> frozenset[str]:
     sql = (
-        "SELECT name FROM system.columns WHERE default_kind = '' "
+        "SELECT name FROM system.columns WHERE default_kind IN ('', 'DEFAULT') "
         f"AND database = '{database}' AND table = '{table_name(topic)}'"
     )
     return frozenset(clickhouse.query(sql).column("name").to_pylist())

@@ -78,7 +78,7 @@ def full_record(topic: str) -> dict[str, Any]:
 def bare_record(topic: str) -> dict[str, Any]:
     """Only what a record must give, and its own id."""
     record = full_record(topic)
-    ids = {name: "bare" for name in ("click_id", "conversion_id", "event_id", "ad_id") if name in record}
+    ids = {name: "bare" for name in ("click_id", "conversion_id", "event_id", "ad_id", "model") if name in record}
     return {**{name: record[name] for name in definition(topic).required}, **ids, **_nullable_absent(topic)}
 
 
@@ -90,7 +90,7 @@ def _nullable_absent(topic: str) -> dict[str, None]:
 def columns(clickhouse: ClickHouse, topic: str) -> dict[str, str]:
     found = clickhouse.query(
         f"SELECT name, type FROM system.columns WHERE database = '{clickhouse.database}' "
-        f"AND table = '{table_name(topic)}' AND default_kind = ''"
+        f"AND table = '{table_name(topic)}' AND default_kind IN ('', 'DEFAULT')"
     )
     return dict(zip(found.column("name").to_pylist(), found.column("type").to_pylist(), strict=True))
 

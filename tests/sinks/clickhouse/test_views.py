@@ -32,10 +32,10 @@ def touchpoint(dice: random.Random) -> Row:
         "interaction": "click",
         "channel": dice.choice(CHANNELS),
         "ad_account_id": dice.choice(["aa1", "aa2"]),
-        "campaign_id": None,
+        "campaign_id": dice.choice(["c1", "c2", None]),
         "adset_id": "s",
         "ad_id": dice.choice(["ad1", "ad2"]),
-        "creative_id": None,
+        "creative_id": dice.choice(["r1", None]),
     }
 
 
@@ -72,6 +72,8 @@ def attributed(dice: random.Random, number: int, facts_held: int) -> Row:
         "origin_partition": 0,
         "origin_offset": 0,
         "layer": "visitor_id" if path else "none",
+        "confidence_person": dice.choice([None, 0.5, 0.9, 1.0]),
+        "confidence_ad": dice.choice([None, 0.2, 0.9]),
         "lookback_window_s": 1,
         "model_version": "m",
         "touchpoints": path,
@@ -84,7 +86,7 @@ def rich(dice: random.Random, number: int) -> Row:
     value, path = 10**18, [touchpoint(random.Random(1))]
     whose = {"account_id": "rich", "conversion_id": f"c{number}", "event_time": as_time(BASE_MS), "currency": "EUR"}
     given = {"value_micros": value, "touchpoints": path, "credits": credits_of(value, 1), "layer": "visitor_id"}
-    return {**attributed(dice, 0, 1), **whose, **given}
+    return {**attributed(dice, 0, 1), **whose, **given, "confidence_person": 1.0, "confidence_ad": 1.0}
 
 
 def click(dice: random.Random) -> Row:
@@ -161,11 +163,17 @@ def money(micros: int) -> Decimal:
     return Decimal(micros).scaleb(-6)
 
 
-def naive_credit(data: Data, *fields: str) -> tuple[Counter[Any], Counter[Any]]:
+def is_sure(row: Row, person: float, ad: float) -> bool:
+    """As the views put it: of an ad nobody is surer than of the person, where nothing else is said."""
+    of_person = row["confidence_person"] or 0.0
+    return of_person >= person and (of_person if row["confidence_ad"] is None else row["confidence_ad"]) >= ad
+
+
+def naive_credit(attributed: list[Row], *fields: str) -> tuple[Counter[Any], Counter[Any]]:
     """Conversions and micros by account, event name, model, these fields of the touchpoint, and currency."""
     conversions: Counter[Any] = Counter()
     micros: Counter[Any] = Counter()
-    for row in data.attributed:
+    for row in attributed:
         for credit in row["credits"]:
             for number, (touch, share) in enumerate(zip(row["touchpoints"], credit["shares"], strict=True)):
                 day = row["event_time"].date()
@@ -178,15 +186,31 @@ def naive_credit(data: Data, *fields: str) -> tuple[Counter[Any], Counter[Any]]:
 
 VIEWS = {
     "credit_by_channel": ("channel",),
+    "credit_by_campaign": ("ad_account_id", "campaign_id", "day"),
+    "credit_by_adset": ("ad_account_id", "campaign_id", "adset_id", "day"),
     "credit_by_ad": ("ad_account_id", "campaign_id", "adset_id", "ad_id", "day"),
+    "credit_by_creative": ("creative_id", "day"),
 }
+ABOVE = {f"{name}_above": VIEWS[name] for name in ("credit_by_channel", "credit_by_campaign", "credit_by_ad")}
+ASKED = [
+    *((name, name, fields, 0.0, 0.0) for name, fields in VIEWS.items()),
+    *(
+        (name, f"{name}(person = {person}, ad = {ad})", fields, person, ad)
+        for name, fields in ABOVE.items()
+        for person, ad in ((0.0, 0.0), (0.9, 0.0), (0.0, 0.9), (0.9, 0.2))
+    ),
+]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_credit(tables: ClickHouse, data: Data, view: str) -> None:
-    conversions, micros = naive_credit(data, *VIEWS[view])
-    key = ("account_id", "event_name", "model", *VIEWS[view], "currency")
-    rows = tables.query(f"SELECT * FROM {view}").to_pylist()
+@pytest.mark.parametrize(("view", "asked", "fields", "person", "ad"), ASKED, ids=[item[1] for item in ASKED])
+def test_credit(
+    tables: ClickHouse, data: Data, view: str, asked: str, fields: tuple[str, ...], person: float, ad: float
+) -> None:
+    sure = [row for row in data.attributed if is_sure(row, person, ad)]
+    assert (len(sure) < len(data.attributed)) == (person + ad > 0)
+    conversions, micros = naive_credit(sure, *fields)
+    key = ("account_id", "event_name", "model", *fields, "currency")
+    rows = tables.query(f"SELECT * FROM {asked}").to_pylist()
     found = {tuple(row[name] for name in key): row for row in rows}
     assert len(found) == len(rows) > 10
     assert found.keys() == conversions.keys()
@@ -195,6 +219,12 @@ def test_credit(tables: ClickHouse, data: Data, view: str) -> None:
         assert row["value"] == money(micros[name])
     assert {name[-1] for name in found} == {"EUR", "USD", ""}
     assert max(micros.values()) > 2**63
+
+
+def test_what_a_bound_lets_through_is_a_part_of_credit_itself(tables: ClickHouse, data: Data) -> None:
+    """Any other question of confidence is a WHERE."""
+    [row] = tables.query("SELECT sum(conversions) AS n FROM credit WHERE confidence_ad >= 0.9").to_pylist()
+    assert row["n"] == pytest.approx(sum(naive_credit([r for r in data.attributed if is_sure(r, 0, 0.9)])[0].values()))
 
 
 def test_the_credit_of_a_model_is_the_number_of_attributed_conversions(tables: ClickHouse, data: Data) -> None:

@@ -1,6 +1,8 @@
 """Facts in the real Redis: sets under identifiers, in buckets, behind fences."""
 
 import asyncio
+import io
+import itertools
 import re
 import subprocess
 import time
@@ -9,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import numpy as np
 import pytest
 import redis
@@ -17,16 +20,26 @@ from deploy.local import redis as local
 from deploy.local.processes import free_ports
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
-from processors.attribution.facts import Retention, click_facts
-from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion, HeldTouchpoints, TouchpointFacts
+from processors.attribution.facts import STORED_TYPES, Retention, click_facts
+from processors.attribution.identifiers import click_name
+from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries
 from schemas.spans import Partition, Span
 from sinks.errors import Refused, Unavailable
-from sinks.redis.attribution_store import ENTRIES_A_SCRIPT, MAX_ENTRIES, AttributionStore
+from sinks.redis.attribution_store import ENTRIES_A_SCRIPT, MAX_ENTRIES, MAX_LINKS, AttributionStore
 from tests.processors.records import CLICK, CONVERSION, Record, decode, facts_of, message
 
 SOON = int(time.time()) + 3_600
 PARTITION = Partition("topic-id", 0)
-Step = tuple[str, list[Any]]
+#: Kind of fact, facts, and perhaps links.
+Step = tuple[Any, ...]
+HEAD = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "Head",
+        "fields": [{"name": name, "type": avro} for name, avro in itertools.islice(STORED_TYPES.items(), 5)],
+    }
+)
+NOTHING = Held([], {}, {})
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +66,8 @@ def use(url: str, namespace: str, *steps: Step, shards: int = 1) -> list[Held]:
         try:
             await store.fences.begin({PARTITION: 0})
             answers = []
-            for offset, (kind, facts) in enumerate(steps):
-                answers.append(await getattr(store, f"add_{kind}")(Span(PARTITION, offset, offset + 1), facts))
+            for offset, (kind, *facts) in enumerate(steps):
+                answers.append(await getattr(store, f"add_{kind}")(Span(PARTITION, offset, offset + 1), *facts))
             return answers
         finally:
             await store.close()
@@ -62,12 +75,23 @@ def use(url: str, namespace: str, *steps: Step, shards: int = 1) -> list[Held]:
     return asyncio.run(run())
 
 
-def clicks(
-    *pairs: tuple[str, str], account: str = "acme", bucket: int = 7, expires_at_s: int = SOON
-) -> TouchpointFacts:
-    """Touchpoints of (identifier, content)."""
-    identifiers, contents = [name for name, _ in pairs], [content.encode() for _, content in pairs]
-    return TouchpointFacts(account, bucket, expires_at_s, [6, 7, 8], identifiers, contents)
+def touchpoint(click_id: str, visitor_id: str = "") -> bytes:
+    """The beginning of a stored click, which is all that the store looks at."""
+    fields = {"click_id": click_id, "visitor_id": visitor_id or None, "external_id": None, "email": None, "phone": None}
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, HEAD, fields)
+    return stream.getvalue()
+
+
+def link(one: str, other: str, bucket: int = 2, account: str = "acme") -> Entries:
+    """A link, as it is stored under both of its identifiers."""
+    return Entries(account, bucket, SOON, [6, 7, 8], [one, other], [bytes(9) + other.encode(), bytes(9) + one.encode()])
+
+
+def clicks(*pairs: tuple[str, str], account: str = "acme", bucket: int = 7, expires_at_s: int = SOON) -> Entries:
+    """Touchpoints of (identifier, click_id)."""
+    identifiers, contents = [name for name, _ in pairs], [touchpoint(click_id) for _, click_id in pairs]
+    return Entries(account, bucket, expires_at_s, [6, 7, 8], identifiers, contents)
 
 
 def conversion(
@@ -78,13 +102,12 @@ def conversion(
     bucket: int = 7,
     expires_at_s: int = SOON,
 ) -> ConversionFact:
-    buckets = [6, 7]
-    return ConversionFact(account, conversion_id, content, asked_by, bucket, buckets, expires_at_s, expires_at_s)
+    return ConversionFact(account, conversion_id, content, asked_by, bucket, [6, 7], [2], expires_at_s, expires_at_s)
 
 
 def keys_of(server: redis.Redis, namespace: str) -> list[bytes]:
     """Keys of facts."""
-    return sorted(key for key in server.scan_iter(count=1000) if re.search(namespace.encode() + b"[tck]:", key))
+    return sorted(key for key in server.scan_iter(count=1000) if re.search(namespace.encode() + b"[tgck]:", key))
 
 
 def snapshot(server: redis.Redis, namespace: str) -> dict[bytes, Any]:
@@ -97,7 +120,13 @@ def snapshot(server: redis.Redis, namespace: str) -> dict[bytes, Any]:
 
 
 def held_under(held: Held, identifier: str, account: str = "acme") -> list[str]:
-    return sorted(content.decode() for content in held.touchpoints[account, identifier].contents)
+    return sorted(map(click_id_of, held.touchpoints[account, identifier].contents))
+
+
+def click_id_of(content: bytes) -> str:
+    head = fastavro.schemaless_reader(io.BytesIO(content), HEAD, None)
+    assert isinstance(head, dict)
+    return str(head["click_id"])
 
 
 def ids(held: Held) -> list[str]:
@@ -107,11 +136,11 @@ def ids(held: Held) -> list[str]:
 def test_whichever_is_stored_second_reads_the_other(url: str, namespace: str) -> None:
     click, bought = clicks(("vv1", "k1"), ("kk1", "k1")), conversion("c1", "vv1", content=b"conversion")
     nothing, held = use(url, namespace, ("touchpoints", [click]), ("conversions", [bought]))
-    assert nothing == Held([], {})
-    assert held.conversions == [HeldConversion("acme", "c1", [HeldContent(["vv1"], b"conversion")])]
-    assert held.touchpoints == {("acme", "vv1"): HeldTouchpoints([b"k1"], [])}
+    assert nothing == NOTHING
+    assert held.conversions == [HeldConversion("acme", "c1", [HeldContent(["vv1"], b"conversion")], ["vv1"])]
+    assert held.touchpoints == {("acme", "vv1"): HeldEntries([touchpoint("k1")], [])}
     alone, together = use(url, f"other-{namespace}", ("conversions", [bought]), ("touchpoints", [click]))
-    assert alone == Held(held.conversions, {})
+    assert alone == Held(held.conversions, {}, {})
     assert together == held
 
 
@@ -183,7 +212,7 @@ def test_what_has_expired_is_not_there(url: str, namespace: str, server: redis.R
         ("touchpoints", [clicks(("vv1", "k2"))]),
     ]
     *_, arrived, held = use(url, namespace, *steps)
-    assert arrived == held == Held([], {})
+    assert arrived == held == NOTHING
     assert len(keys_of(server, namespace)) == 1
 
 
@@ -203,7 +232,7 @@ def test_more_than_identifies_anybody_identifies_nobody(url: str, namespace: str
     other = clicks(("vnull", "k"), bucket=6)
     bought = conversion("c1", "vnull", "v1")
     [*_, held] = use(url, namespace, ("touchpoints", [*many, enough, other]), ("conversions", [bought]))
-    assert held.touchpoints["acme", "vnull"] == HeldTouchpoints([b"k"], [7])
+    assert held.touchpoints["acme", "vnull"] == HeldEntries([touchpoint("k")], [7])
     assert len(held.touchpoints["acme", "v1"].contents) == MAX_ENTRIES
     [again] = use(url, namespace, ("touchpoints", [clicks(("vnull", "one more"))]))
     assert again.touchpoints["acme", "vnull"].overfull == [7]
@@ -218,7 +247,7 @@ def test_every_key_of_a_tenant_is_in_its_shard(url: str, namespace: str, server:
     assert {name: held_under(held, "vv1", name) for name in tenants} == {name: [f"of-{name}"] for name in tenants}
     tags: dict[str, set[str]] = {}
     for key in keys_of(server, namespace):
-        found = re.match(rf"sl:1:\{{(s\d)\}}:{re.escape(namespace)}[tck]:.*(tenant-\d+)", key.decode())
+        found = re.match(rf"sl:2:\{{(s\d)\}}:{re.escape(namespace)}[tgck]:.*(tenant-\d+)", key.decode())
         assert found, key
         tags.setdefault(found[2], set()).add(found[1])
     assert tags.keys() == set(tenants)
@@ -255,7 +284,7 @@ def test_no_ids_collide(url: str, namespace: str) -> None:
         touched.append(clicks(*((name, f"{account}|{name}") for name in names), account=account))
         for name in names:
             bought.append(conversion(name, name, account=account))
-            expected[account, name] = [f"{account}|{name}".encode()]
+            expected[account, name] = [touchpoint(f"{account}|{name}")]
     _, held = use(url, namespace, ("conversions", bought), ("touchpoints", touched))
     assert {(item.account_id, item.conversion_id) for item in held.conversions} == expected.keys()
     assert {key: item.contents for key, item in held.touchpoints.items()} == expected
@@ -263,7 +292,7 @@ def test_no_ids_collide(url: str, namespace: str) -> None:
 
 def test_namespaces_are_apart(url: str, namespace: str) -> None:
     use(url, namespace, ("conversions", [conversion("c1", "vv1")]))
-    assert use(url, f"{namespace}t", ("touchpoints", [clicks(("vv1", "k1"))])) == [Held([], {})]
+    assert use(url, f"{namespace}t", ("touchpoints", [clicks(("vv1", "k1"))])) == [NOTHING]
 
 
 def test_a_batch_larger_than_a_script(url: str, namespace: str) -> None:
@@ -278,7 +307,7 @@ def test_a_batch_larger_than_a_script(url: str, namespace: str) -> None:
 
 
 def test_an_empty_batch_asks_nothing(url: str, namespace: str) -> None:
-    assert use(url, namespace, ("touchpoints", []), ("conversions", [])) == [Held([], {})] * 2
+    assert use(url, namespace, ("touchpoints", []), ("conversions", [])) == [NOTHING] * 2
 
 
 def test_keys_name_nobody(url: str, namespace: str, server: redis.Redis) -> None:
@@ -307,12 +336,60 @@ def test_a_large_bucket_is_stored_and_read(url: str, namespace: str) -> None:
     fields = [{**CLICK, "visitor_id": f"v{n}", "click_id": f"k{n}", "event_time": SOON * 1000} for n in range(count)]
     batch = decode("clicks", [message("clicks", item) for item in fields])
     facts = click_facts(batch, np.full(count, SOON * 1000, np.int64), Retention(100, 50))
-    bought = conversion("c1", "vv3", "kk2999", bucket=facts[0].bucket)._replace(touchpoint_buckets=[facts[0].bucket])
+    bought = conversion("c1", "vv3", click_name("k2999"), bucket=facts[0].bucket)._replace(
+        touchpoint_buckets=[facts[0].bucket]
+    )
     _, held = use(url, namespace, ("touchpoints", facts), ("conversions", [bought]))
+    # The click that it remembers is the other visitor's.
     assert {key: len(item.contents) for key, item in held.touchpoints.items()} == {
-        ("acme", "vv3"): 1,
-        ("acme", "kk2999"): 1,
+        ("acme", name): 1 for name in ("vv3", click_name("k2999"), "vv2999")
     }
+
+
+def test_links_lead_from_one_identifier_to_the_next(url: str, namespace: str) -> None:
+    links = [link("vv1", "e1"), link("e1", "vv2"), link("vv2", "p1"), link("vv9", "e9"), link("p1", "vv3", bucket=3)]
+    touched = clicks(("vv2", "k2"), ("p1", "k3"), ("vv3", "k4"))
+    *_, held = use(url, namespace, ("touchpoints", [touched], links), ("conversions", [conversion("c1", "vv1")]))
+    [found] = held.conversions
+    # A bucket of links that it does not ask leads nowhere.
+    assert found.reached == ["vv1", "e1", "vv2", "p1"]
+    assert found.steps_cut == 0
+    assert held.touchpoints.keys() == {("acme", "vv2"), ("acme", "p1")}
+    assert {name for _, name in held.links} == {"vv1", "e1", "vv2", "p1"}
+
+
+@pytest.mark.parametrize("last", range(4))
+def test_whatever_of_a_path_is_stored_last_finds_the_conversion(url: str, namespace: str, last: int) -> None:
+    path: list[Step] = [
+        ("touchpoints", [], [link("vv1", "e1")]),
+        ("touchpoints", [], [link("e1", "vv2")]),
+        ("touchpoints", [clicks(("vv2", "k2"))]),
+        ("conversions", [conversion("c1", "vv1")]),
+    ]
+    *_, held = use(url, namespace, *path[:last], *path[last + 1 :], path[last])
+    assert ids(held) == ["c1"]
+    assert held_under(held, "vv2") == ["k2"]
+
+
+def test_the_click_a_conversion_remembers_leads_to_who_clicked(url: str, namespace: str) -> None:
+    remembered = Entries("acme", 7, SOON, [7], ["kk1", "vv1"], [touchpoint("k1", "v1")] * 2)
+    bought = ("conversions", [conversion("c1", "kk1")])
+    *_, held = use(url, namespace, ("touchpoints", [remembered]), bought, ("touchpoints", [clicks(("vv1", "k2"))]))
+    assert ids(held) == ["c1"]
+    assert held_under(held, "vv1") == ["k1", "k2"]
+
+
+def test_more_than_a_person_has_is_not_gone_into(url: str, namespace: str) -> None:
+    """A step is gone whole or not at all, however much lies there; what is nearer stays."""
+    shared = [link("vv1", "e1"), *(link("e1", f"vt{n}") for n in range(MAX_LINKS - 1))]
+    more = [link("vt7", f"x{n}") for n in range(9)]
+    bought = ("conversions", [conversion("c1", "vv1")])
+    *_, held = use(url, namespace, ("touchpoints", [], shared + more), bought)
+    [found] = held.conversions
+    assert found.reached == ["vv1", "e1"]
+    assert found.steps_cut > 0
+    [again, _] = use(url, namespace, ("touchpoints", [], [link("e1", "vt-more")]), bought)
+    assert again.links["acme", "e1"] == HeldEntries([], [2])
 
 
 def test_wiping_leaves_nothing_but_others(url: str, namespace: str, server: redis.Redis) -> None:
@@ -329,7 +406,7 @@ def test_wiping_leaves_nothing_but_others(url: str, namespace: str, server: redi
 
     assert asyncio.run(wipe()) == 3
     assert keys_of(server, namespace) == []
-    assert not server.exists(f"sl:1:{{s0}}:{namespace}f:attribution")
+    assert not server.exists(f"sl:2:{{s0}}:{namespace}f:attribution")
     assert len(keys_of(server, f"{namespace}x")) == 3
 
 
@@ -420,6 +497,6 @@ def test_a_closed_door_is_not_an_outage(own: redis.Redis) -> None:
 
 
 def test_a_defect_stays_what_it_is(own: redis.Redis) -> None:
-    own.set("sl:1:{s0}:n.t:4:acme:7", "not a hash")
+    own.set("sl:2:{s0}:n.t:4:acme:7", "not a hash")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         use(url_of(own), "n.", ("touchpoints", [clicks(("vv1", "k1"))]))

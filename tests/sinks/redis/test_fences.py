@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from schemas.facts import TouchpointFacts
+from schemas.facts import Entries
 from schemas.spans import Partition, Span
 from sinks.errors import Unavailable
 from sinks.redis.attribution_store import ENTRIES_A_SCRIPT, AttributionStore
@@ -28,8 +28,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-def clicks(*names: str, account: str = "acme") -> list[TouchpointFacts]:
-    return [TouchpointFacts(account, 7, 4_102_444_800, [7], list(names), [name.encode() for name in names])]
+def clicks(*names: str, account: str = "acme") -> list[Entries]:
+    return [Entries(account, 7, 4_102_444_800, [7], list(names), [name.encode() for name in names])]
 
 
 def scenario(server: Server, steps: Callable[[AttributionStore], Awaitable[Any]], shards: int = 1) -> Any:

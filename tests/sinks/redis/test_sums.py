@@ -31,7 +31,7 @@ def contribution(offset: int, thing: str, amount: int, version: tuple[int, int] 
 
 def run(url: str, steps: Any) -> Any:
     async def scenario() -> Any:
-        sums = Sums(url, "test", prefix=f"sl:1:{{s0}}:{uuid.uuid4().hex[:8]}.")
+        sums = Sums(url, "test", prefix=f"sl:2:{{s0}}:{uuid.uuid4().hex[:8]}.")
         try:
             return await steps(sums)
         finally:

@@ -25,7 +25,7 @@ def test_a_chunk_given_up_while_it_emits_takes_no_failures_of_the_next(deploymen
         flushing.append(threading.current_thread())
         assert flushing == [threading.current_thread()]
         begun.set()
-        may_end.wait()
+        may_end.wait(60)
         flush(*args)
         flushing.clear()
 
@@ -35,11 +35,11 @@ def test_a_chunk_given_up_while_it_emits_takes_no_failures_of_the_next(deploymen
         clicks = topics(deployment.namespace)["clicks"].name
         records = [PlainRecord(offset, 0, None, b"", ())]
         chunk = Chunk(clicks, 0, offset, offset + 1, 1, records, [b""], 0)
-        return asyncio.create_task(role._emit("clicks", chunk, [BadRecord(0, "empty", "no value")], None))
+        return asyncio.create_task(role._emit("clicks", chunk, [BadRecord(0, "empty", "no value")], []))
 
     async def scenario() -> None:
         given_up = emit(0)
-        await asyncio.to_thread(begun.wait)
+        assert await asyncio.to_thread(begun.wait, 60)
         given_up.cancel()
         following = emit(1)
         await asyncio.sleep(0.2)

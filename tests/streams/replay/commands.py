@@ -13,5 +13,5 @@ def spendloop(*arguments: str, typed: str | None = None) -> Result:
 def done(*arguments: str) -> str:
     """What it prints, where it succeeds."""
     result = spendloop(*arguments)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout
