@@ -5,7 +5,7 @@ partition (its public issue #606), and takes what it fetched before a rebalance 
 
 1. One event is one chunk of one partition, with the position before and after its fetch.
 2. A partition begins where the role says (`App.starting_points`), else at its commit, else at the log's beginning.
-   A commit beyond that is taken back first.
+   What is committed is taken there first, back or forth.
 3. A chunk is delivered only in the generation it was fetched in, and only if it begins where the last one ended;
    otherwise the partition is sought there. Where the log begins behind that, the worker stops: records are gone.
 4. Chunks are finished in any order and committed in theirs: the committed offset is the end of the last chunk
@@ -226,18 +226,25 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
             return  # it took so long that it is no longer ours to decide
         for tp in assigned:
             _require_in_log(tp, starts[tp], log_starts[tp], log_ends[tp])
-        did_commit = await self._commit_back({tp: starts[tp] for tp in assigned if starts[tp] < (committed[tp] or 0)})
+        did_commit = await self._commit_starts(
+            {
+                tp: starts[tp]
+                for tp in assigned
+                if starts[tp] != (log_starts[tp] if committed[tp] is None else committed[tp])
+            }
+        )
         if not (did_commit and self._is_still(generation, assigned)):
             return
         for tp in assigned:
             await self.seek(tp, starts[tp])
         self._progress = {tp: Progress(starts[tp]) for tp in assigned}
 
-    async def _commit_back(self, starts: Mapping[TP, int]) -> bool:
-        """Commit where partitions begin before their commits; False where the group has moved on.
+    async def _commit_starts(self, starts: Mapping[TP, int]) -> bool:
+        """Commit where partitions begin elsewhere than at their commits; False where the group has moved on.
 
-        Who dies while they are worked on again may have moved the state on without having emitted: by the commits of
-        before, nobody would emit it.
+        Before them: who dies while they are worked on again may have moved the state on without having emitted; by
+        the commits of before, nobody would emit it. Behind them: where nothing more is to come, nothing else would
+        ever say that what lies between is dealt with.
         """
         if starts and not await self._commit(starts):
             return False

@@ -289,6 +289,22 @@ def test_a_commit_beyond_where_a_partition_begins_is_taken_back_first(settings: 
     assert seen == [4, 5, 6, 7, 8, 9]
 
 
+def test_a_partition_that_begins_behind_its_commit_is_committed_there(settings: Settings) -> None:
+    """Nothing more is to come: nothing else would ever say that what lies before is dealt with."""
+    source = Source(settings)
+    source.publish(10)
+    seen: list[Chunk] = []
+    app = lane(settings, source, seen.append)
+
+    async def at_the_end(committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]) -> Mapping[TP, int]:
+        return dict.fromkeys(committed, 10)
+
+    app.starting_points = at_the_end
+    asyncio.run(run_until(app, lambda: source.committed(settings.group("lane")) == 10))
+    assert source.committed(settings.group("lane")) == 10
+    assert seen == []
+
+
 def test_what_faust_empties_out_of_its_queues_comes_again_in_order(settings: Settings) -> None:
     """Faust may resume the flow twice in one generation, and each time throws away what waits in its queues."""
     source = Source(settings)
