@@ -94,6 +94,14 @@ class Fences:
             self._known[span.partition] = max(span.end - 1, self._known.get(span.partition, -1))
         return answer
 
+    async def verify(self) -> None:
+        """Find out whether a server that came back has forgotten something, where no script runs that would.
+
+        Raises StateLost, StateBehind, Unavailable, Refused.
+        """
+        await self._redis.ask(self._redis.client.ping())
+        await self._verify()
+
     async def _verify(self) -> None:
         """After a reconnect: raises StateBehind where a fence is less than it was, StateLost, Unavailable."""
         connections = self._redis.times_connected

@@ -26,6 +26,7 @@ from schemas.facts import Held
 from schemas.spans import Partition
 from schemas.topics import Topic, topics
 from sinks.dead_letters import DeadLetters, RawRecord
+from sinks.errors import Unavailable
 from sinks.redis.attribution_store import ROLE
 from sinks.redis.fences import StateBehind
 from streams.admin import registry, require_same_topics
@@ -235,6 +236,16 @@ class Attribution:
             await self._in_state(chunk, lambda: self._store.settled([*later, *over], dict.fromkeys(later, 0)))
         return [item for item in pending if item.name not in set(later)]
 
+    async def require_state(self) -> None:
+        """Where Redis has forgotten something while nothing came, begin all partitions again. Raises StateLost."""
+        try:
+            await self._store.fences.verify()
+        except Unavailable:
+            return  # whoever needs it waits for it
+        except StateBehind as behind:
+            log.warning("%s; all partitions begin again behind what it holds", behind)
+            self._rewind()
+
     async def settle(self, is_idle: Mapping[TP, bool]) -> None:
         """Match by evidence what is due. `is_idle`: of this worker's partitions, whether all of their log is stored."""
         now_ms = int(time.time() * 1000) - APPENDED_MS
@@ -346,6 +357,10 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Mod
     @app.timer(TOPIC_CHECK_S)
     async def check_topics() -> None:
         await role.require_same_topics()
+
+    @app.timer(LAG_INTERVAL_S)
+    async def require_state() -> None:
+        await role.require_state()
 
     @app.timer(LAG_INTERVAL_S)
     async def observe_progress() -> None:
