@@ -19,7 +19,7 @@ import msgpack
 from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries, Identifier
 from schemas.spans import Partition, Span
 from sinks.redis.connection import RedisConnection, packed
-from sinks.redis.fences import Fences
+from sinks.redis.fences import Fences, field_of
 
 __all__ = ["MAX_ENTRIES", "MAX_LINKS", "MAX_TRACES", "REBUILD", "ROLE", "AttributionStore"]
 
@@ -124,13 +124,14 @@ class AttributionStore:
     async def note_watermarks(self, ingest_ms: Mapping[Partition, int]) -> None:
         """Note until when each partition's records are stored, ms. Raises Unavailable, Refused."""
         if ingest_ms:
-            values: dict[Any, Any] = {f"{item.topic_id}/{item.number}": ms for item, ms in ingest_ms.items()}
+            values: dict[Any, Any] = {field_of(partition): ms for partition, ms in ingest_ms.items()}
             await self._redis.ask(self._redis.client.hset(f"{self._prefixes[0]}w", mapping=values))
 
     async def watermark(self, partitions: Collection[Partition]) -> int | None:
         """Until when the records of all partitions are stored, ms; None where one is not known of."""
-        fields = [f"{item.topic_id}/{item.number}" for item in partitions]
-        found = await self._redis.ask(self._redis.client.hmget(f"{self._prefixes[0]}w", fields))
+        found = await self._redis.ask(
+            self._redis.client.hmget(f"{self._prefixes[0]}w", list(map(field_of, partitions)))
+        )
         return None if None in found else min(map(int, found))
 
     async def wipe(self) -> int:

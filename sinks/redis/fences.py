@@ -14,7 +14,7 @@ from redis import exceptions
 from schemas.spans import Partition, Span
 from sinks.redis.connection import RedisConnection, packed
 
-__all__ = ["Fences", "StateBehind", "StateLost"]
+__all__ = ["Fences", "StateBehind", "StateLost", "field_of"]
 
 
 class StateLost(Exception):
@@ -47,7 +47,7 @@ class Fences:
         """The fence of each partition, the least of all shards; None where a shard has none. Raises Unavailable."""
         self._known = {}
         connections = self._redis.times_connected
-        fields = [_field(partition) for partition in partitions]
+        fields = [field_of(partition) for partition in partitions]
         found = await asyncio.gather(*(self._fields(prefix, fields) for prefix in self._prefixes))
         fences = {
             partition: None if None in shards else min(map(int, shards))
@@ -61,7 +61,7 @@ class Fences:
         """Put a fence before the first record of partitions that have none. Raises Unavailable."""
         for prefix in self._prefixes:
             for partition, start in starts.items():
-                fence = self._redis.client.hsetnx(self._key(prefix), _field(partition), str(start - 1))
+                fence = self._redis.client.hsetnx(self._key(prefix), field_of(partition), str(start - 1))
                 await self._redis.ask(fence)
         self._known |= {partition: start - 1 for partition, start in starts.items()}
 
@@ -72,7 +72,7 @@ class Fences:
             fence = found[partition]
             if fence is None or fence < start - 1:
                 for prefix in self._prefixes:
-                    moved = self._redis.client.hset(self._key(prefix), _field(partition), str(start - 1))
+                    moved = self._redis.client.hset(self._key(prefix), field_of(partition), str(start - 1))
                     await self._redis.ask(moved)
 
     async def run(self, script: Any, prefix: str, span: Span, payload: Any, *, is_end: bool) -> Any:
@@ -80,7 +80,7 @@ class Fences:
 
         Raises StateLost, StateBehind, Unavailable, Refused.
         """
-        header = packed((self.role, _field(span.partition), span.start, span.end - 1, is_end))
+        header = packed((self.role, field_of(span.partition), span.start, span.end - 1, is_end))
         try:
             answer = await self._redis.ask(script(keys=[prefix], args=[header, packed(payload)]))
         except exceptions.ResponseError as error:
@@ -108,7 +108,7 @@ class Fences:
         if connections == self._seen_connections:
             return
         known = dict(self._known)
-        fields = [_field(partition) for partition in known]
+        fields = [field_of(partition) for partition in known]
         for prefix in self._prefixes if fields else ():
             found = await self._fields(prefix, fields)
             for partition, fence in zip(known, found, strict=True):
@@ -128,5 +128,6 @@ class Fences:
         return f"{prefix}f:{self.role}"
 
 
-def _field(partition: Partition) -> str:
+def field_of(partition: Partition) -> str:
+    """Under which name a partition is kept."""
     return f"{partition.topic_id}/{partition.number}"

@@ -200,8 +200,7 @@ class Attribution:
             return await self._timed(chunk, "store", step)
         except StateBehind as behind:
             if not chunk.is_abandoned:
-                log.warning("%s; all partitions begin again behind what it holds", behind)
-                self._rewind()
+                self._begin_again(behind)
             raise Abandoned(str(behind)) from behind
 
     def _pending(
@@ -243,8 +242,11 @@ class Attribution:
         except Unavailable:
             return  # whoever needs it waits for it
         except StateBehind as behind:
-            log.warning("%s; all partitions begin again behind what it holds", behind)
-            self._rewind()
+            self._begin_again(behind)
+
+    def _begin_again(self, behind: StateBehind) -> None:
+        log.warning("%s; all partitions begin again behind what it holds", behind)
+        self._rewind()
 
     async def settle(self, is_idle: Mapping[TP, bool]) -> None:
         """Match by evidence what is due. `is_idle`: of this worker's partitions, whether all of their log is stored."""

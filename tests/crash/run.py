@@ -34,7 +34,7 @@ __all__ = ["Outcome", "run_window"]
 
 SOURCES = ("clicks", "conversions")
 WINDOW_TIMEOUT_S = 900.0
-#: All is worked through and a kill is still to come: it will not.
+#: All has been worked through for so long: a kill that is still to come will not, nor will more work.
 OUT_OF_WORK_S = 5.0
 STEP_S = 0.02
 ASK_EVERY_S = 0.5
