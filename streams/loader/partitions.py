@@ -210,13 +210,31 @@ class Partitions:
         log_starts = self._ends([(tp.topic, tp.partition) for tp in self._assigned], OFFSET_BEGINNING)
         loaded = self._loaded_until()
         committed = _answer(lambda: self._consumer.committed(self._assigned, timeout=ANSWER_S))
-        return {(tp.topic, tp.partition): self._first_block(tp, log_starts, loaded) for tp in committed}
+        blocks = {(tp.topic, tp.partition): self._first_block(tp, log_starts, loaded) for tp in committed}
+        self._commit_starts(blocks, committed)
+        return blocks
+
+    def _commit_starts(self, blocks: Mapping[Key, Block], committed: Sequence[TopicPartition]) -> None:
+        """Commit what is loaded and was not committed: where nothing more comes, nothing else would ever say so."""
+        behind = [
+            TopicPartition(tp.topic, tp.partition, block.start, CommitNote(block.topic_id).text())
+            for tp in committed
+            if (block := blocks[tp.topic, tp.partition]).start > max(tp.offset, 0)
+        ]
+        if not behind:
+            return
+        try:
+            self._consumer.commit(offsets=behind, asynchronous=False)
+        except KafkaException as error:
+            # Where the group has moved on, whoever owns them now does the same.
+            if error.args[0].code() not in FENCED:
+                raise _explained(error.args[0]) from error
 
     def _first_block(self, committed: TopicPartition, log_starts: Mapping[Key, int], loaded: Loaded) -> Block:
         """Where a partition begins: at its commit, or at what load_progress says where that is further.
 
-        load_progress is where the commit has expired, and where the commit of a process that was thought dead came
-        late and took the group's back.
+        load_progress is further where the end of a block was not committed any more, where the commit has expired,
+        and where the commit of a process that was thought dead came late and took the group's back.
         """
         topic, partition = committed.topic, committed.partition
         topic_id, log_start = self._topic_ids[topic], log_starts[topic, partition]
@@ -226,7 +244,7 @@ class Partitions:
         done = loaded.get((topic_id, partition), 0)
         if committed.offset == OFFSET_INVALID:
             start, pending_end = done or log_start, None
-        elif note is not None and note.pending_end is not None and note.pending_end > done:
+        elif note is not None and note.pending_end is not None and done <= committed.offset:
             start, pending_end = committed.offset, note.pending_end
         else:
             start, pending_end = max(committed.offset, done), None

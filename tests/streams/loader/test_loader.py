@@ -67,6 +67,14 @@ def test_a_crash_neither_loses_nor_doubles_a_row(deployment: Settings, window: s
     assert loaded(deployment) == ids(*range(700))
 
 
+def test_a_crash_after_which_nothing_more_comes_leaves_nothing_uncommitted(deployment: Settings) -> None:
+    publish(deployment, 0, 400)
+    with pytest.raises(Crash):
+        CrashingLoader(deployment, *WINDOWS["progress recorded, end not committed"]).run(lambda: False)
+    load_until_caught_up(deployment)
+    assert loaded(deployment) == ids(*range(400))
+
+
 def test_small_blocks(deployment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPENDLOOP_LOADER__BLOCK_ROWS", "7")
     publish(deployment, 0, 100)
