@@ -15,6 +15,8 @@ __all__ = ["AtPoints", "Disturbance", "Forgetting", "InTurn", "Joining", "Outage
 
 #: Passages of a point before the one to die at.
 MOST_PASSES = 4
+#: Where it was not passed as often by then, the next passage is the one: sooner than the next portion comes anyway.
+PATIENCE_S = 15.0
 #: For so long a passage is drawn out.
 LONGEST_DELAY_S = 0.2
 #: A worker of two dies again while the group still waits for the one before, or when it has gone on: 15 s.
@@ -68,12 +70,14 @@ class AtPoints:
         self._count = count
         self._points = points
         self._ordered = 0
+        self._pending: tuple[Worker, Order, float] | None = None
 
     def begin(self) -> None:
         self._crew.join(static=True)
 
     def step(self) -> None:
         self._crew.look_after()
+        self._hasten()
         if len(self.kills) == self._ordered < self._count:
             self._order(self._crew.workers[0])
 
@@ -82,8 +86,19 @@ class AtPoints:
         return self._crew.kills
 
     def _order(self, worker: Worker) -> None:
-        worker.order(random_order(self._random, self._ordered, self._points))
+        order = random_order(self._random, self._ordered, self._points)
+        worker.order(order)
+        self._pending = worker, order, time.monotonic() + PATIENCE_S
         self._ordered += 1
+
+    def _hasten(self) -> None:
+        """Chunks are larger where the machine is slow: a small load may not have so many."""
+        if self._pending is None or time.monotonic() < self._pending[2]:
+            return
+        worker, order, _ = self._pending
+        self._pending = None
+        if len(self.kills) < self._ordered:
+            worker.order(order._replace(passes=0))
 
 
 class InTurn(AtPoints):
@@ -97,6 +112,7 @@ class InTurn(AtPoints):
 
     def step(self) -> None:
         self._crew.look_after()
+        self._hasten()
         if len(self.kills) < self._ordered or self._ordered == self._count:
             self._next_at = time.monotonic() + float(self._random.uniform(0, BETWEEN_TURNS_S))
         elif time.monotonic() >= self._next_at:
