@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 class AttributionTotals:
     """Estimates the totals of every account it owns that has a model of matching, each scheduled time once.
 
-    1. Take the model in force at the scheduled time, and the hold-out tests imported before it.
-    2. Read the clicks and conversions of the period before it, by event time, that Kafka took before it; sum up what
-       each conversion says. All of it is from the topics: ClickHouse has no addresses.
-    3. Ask ClickHouse, of which the loader has caught up with the totals that were there when the time began, which
-       rows the estimate has to replace.
+    1. Take the models in force at the scheduled time. Wait until the totals published so far are in ClickHouse.
+    2. Read the hold-out tests, and the clicks and conversions of the period before the scheduled time, by event time,
+       as far as Kafka took them before it; sum up what each conversion says. All of it is from the topics: ClickHouse
+       has no addresses.
+    3. Ask ClickHouse which rows of an account its estimate has to replace.
     4. Publish the account's records, those that have become empty included, and flush.
 
     It keeps nothing. What arrived before a time does not change any more, and nothing is drawn at random, so that a
@@ -163,13 +163,12 @@ def _published(
     clicks: AccountClicks,
     tests: Mapping[str, Sequence[HoldoutTest]],
 ) -> Published:
-    campaigns = {ad_id: place.campaign_id for ad_id, place in clicks.ads.items()}
     return Published(
         account_id=account_id,
         as_of_ms=as_of_ms,
         first_day=days.first,
         last_day=days.last,
         currency=counted.currency,
-        ad_accounts={ad_id: place.ad_account_id for ad_id, place in clicks.ads.items()},
-        holdouts=holdouts_of(tests.get(account_id, ()), campaigns),
+        ad_accounts=clicks.ad_accounts,
+        holdouts=holdouts_of(tests.get(account_id, ()), clicks.campaigns),
     )

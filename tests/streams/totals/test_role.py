@@ -234,7 +234,7 @@ def test_what_was_broken_off_is_said_again_to_the_letter(
 
 
 def corrections(conversions: pa.Table) -> pa.Table:
-    """Of a third the value is twice as much and nobody knows the click any more: an ad's day may have nothing left."""
+    """Of a third the value is twice as much, and nobody knows the click any more."""
     chosen = pa.array([number % 3 == 0 for number in range(conversions.num_rows)])
     doubled = pc.multiply(conversions["value_micros"], 2)
     nobody = pa.scalar(None, pa.string())
@@ -282,6 +282,7 @@ def test_corrections_replace_and_tests_calibrate(
                 pytest.approx(share * row["total_micros"], abs=1),
             )
     assert wanted == {}
+    assert {row["holdout"] for row in found} == {"", "geo", "lift"}
     # What was not said again is of other days, or was empty before.
     assert all(row["high_micros"] == 0 for row in rows(deployment) if row["as_of_ms"] != as_of_ms)
 
