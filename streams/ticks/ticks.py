@@ -159,6 +159,7 @@ class Ticks:
             kept.intersection_update(self._ownership.partitions)
             return partition_of(account_id, count) in kept
 
+        self.wait("topics", self._require_same_topics)
         computed = compute(Tick(as_of_ms, is_due))
         self._done |= dict.fromkeys(kept & self._ownership.partitions, as_of_ms)
         seconds = time.perf_counter() - began

@@ -101,13 +101,14 @@ class AttributionTotals:
         self, reading: TotalsReading, counted: Mapping[str, Counted], models: Mapping[str, MatchModel]
     ) -> Iterator[Summed]:
         """Each account with the sums of all of its slices."""
-        state = State()
+        states: dict[str, State] = {}
         for group in slices(counted, self._settings.totals.conversions_at_once):
             for summed in self._ticks.wait("read", partial(reading.summed, group, counted, models)):
-                state = state.plus(summed.state)
+                account_id = summed.slice.account_id
+                # Accounts come one after the other: only this one's are kept.
+                states = {account_id: summed.state.plus(states.get(account_id, State()))}
                 if summed.slice.is_last:
-                    yield summed._replace(state=state)
-                    state = State()
+                    yield summed._replace(state=states[account_id])
 
     def _publish(self, totals: Totals, published: Published) -> None:
         days = Days(published.first_day, published.last_day)

@@ -70,6 +70,9 @@ def deployment(stack: LocalStack, market: Tables) -> Iterator[Settings]:
         publish(settings, "conversions", market.conversions.slice(0, 300))
         for account_id in ("modelless", "clickless"):
             publish(settings, "conversions", of_account(market.conversions.slice(0, 2), account_id))
+        # One of them so often that it would be several slices, most of which have nothing.
+        again = pa.array([0] * 900)
+        publish(settings, "conversions", of_account(market.conversions.take(again), "clickless"))
         assert "in force from" in done("learn", "matching", "--account", "acme")
         lend_model(settings, "clickless")
         yield settings
@@ -183,6 +186,8 @@ def test_slices_come_to_the_same(
     monkeypatch.setenv("SPENDLOOP_TOTALS__CONVERSIONS_AT_ONCE", "300")
     as_of_ms = compute(load_settings(), loader)
     require_equal(rows(deployment), in_memory(market, as_of_ms))
+    [organic] = rows(deployment, "account_id = 'clickless'")
+    assert (organic["as_of_ms"], organic["total_micros"]) == (as_of_ms, 2 * MICRO)
 
 
 def test_what_was_broken_off_is_said_again_to_the_letter(
