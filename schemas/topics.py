@@ -56,6 +56,7 @@ TOPICS: Mapping[str, Topic] = {
         _topic("audits", ("account_id",), 400),
         _topic("model-credit", ("account_id",), 120),
         _topic("attribution-totals", ("account_id",), 400),
+        _topic("holdouts", ("account_id",), 400),
         *(
             # An envelope around the original, with its headers: it has to be larger than any original.
             Topic(f"{role}.dlt", f"{role}.dlt", "dead-letters", ("dead_letter_id",), 30, None, 4 * MEBIBYTE)

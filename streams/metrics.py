@@ -89,6 +89,29 @@ class RoleMetrics:
             ["account", "method", "layer", "outcome"],
             registry=registry,
         )
+        self.totals_as_of = Gauge(
+            "totals_as_of_timestamp_seconds",
+            "The time an account's newest totals are of.",
+            ["account"],
+            registry=registry,
+        )
+        self.totals_alarm = Gauge(
+            "totals_alarm",
+            "1 where an account's totals disagree by more than chance explains, and none should be relied on; else 0.",
+            ["account"],
+            registry=registry,
+        )
+
+    def observe_totals(self, account_id: str, as_of_ms: int, is_alarm: bool) -> None:
+        """An account's totals were published."""
+        self.totals_as_of.labels(account_id).set(as_of_ms / 1000)
+        self.totals_alarm.labels(account_id).set(is_alarm)
+
+    def forget_totals(self, accounts: Iterable[str]) -> None:
+        """Say nothing any more of accounts whose totals were published here: somebody else computes them, or nobody."""
+        for account_id in accounts:
+            self.totals_as_of.remove(account_id)
+            self.totals_alarm.remove(account_id)
 
     def observe_evaluated(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows of the topic attribution-quality."""

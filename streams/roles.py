@@ -33,7 +33,8 @@ class Role:
     """One role.
 
     command: what starts a process of it, after `spendloop`.
-    inputs: the topics of the contract it reads, beside that of its retries; empty where it reads tables.
+    inputs: the topics of the contract it reads, beside that of its retries; empty where it keeps no place in
+        any, since it reads tables, or all of a period.
     repeats: processing a record again changes nothing, since its effects are idempotent by id. A role whose state
         adds up, or depends on order, is rebuilt instead.
     accept: tells what the role keeps outside Kafka, such as fences, of a new generation of a topic it reads. None
@@ -76,6 +77,7 @@ ROLES: dict[str, Role] = {
     for role in (
         Role("attribution", "worker attribution", DECODED, repeats=True, accept=_accept_facts),
         Role("credit", "worker credit", (), repeats=True),
+        Role("totals", "worker totals", (), repeats=True),
         Role("loader", "load", LOADED, repeats=True, accept=_accept_progress),
     )
 }

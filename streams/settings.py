@@ -189,6 +189,18 @@ class CreditSettings(_Section):
     period_d: int = Field(30, ge=1, le=400, description="Journeys that ended so many days before count.")
 
 
+class TotalsSettings(_Section):
+    """How often the totals of ads are estimated, of which conversions, and when figures and alarms are given."""
+
+    interval_s: float = Field(21_600.0, gt=0, description="Between the times they are estimated for.")
+    period_d: int = Field(30, ge=2, le=30, description="Clicks and conversions of so many days count.")
+    event_names: list[str] = Field([], description="Of the conversions that count; empty for all.")
+    conversions_at_once: int = Field(100_000, ge=100, description="In memory; more take further passes.")
+    fewest_conversions: int = Field(30, ge=0, description="Of an ad, or its day, to give more than a range.")
+    alarm_disagreement: float = Field(0.08, ge=0, description="Of the account totals, as a share of their median.")
+    alarm_errors: float = Field(3.0, ge=0, description="Of the disagreement's standard errors, for an alarm.")
+
+
 class LoaderSettings(_Section):
     """Sizes of ClickHouse blocks."""
 
@@ -220,6 +232,7 @@ class Settings(BaseSettings):
     attribution: AttributionSettings = AttributionSettings()
     matching: MatchingSettings = MatchingSettings()
     credit: CreditSettings = CreditSettings()
+    totals: TotalsSettings = TotalsSettings()
     loader: LoaderSettings = LoaderSettings()
     metrics: MetricsSettings = MetricsSettings()
     accounts: dict[str, AccountSettings] = {}

@@ -16,7 +16,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["MISSING", "Evidence", "Hashes", "combine", "evidence_of", "hash_text", "hashes_of", "together"]
+__all__ = [
+    "MISSING",
+    "Evidence",
+    "Hashes",
+    "addresses_of",
+    "combine",
+    "evidence_of",
+    "hash_text",
+    "hashes_of",
+    "together",
+]
 
 Hashes = npt.NDArray[np.uint64]
 Times = npt.NDArray[np.int64]
@@ -110,6 +120,11 @@ def evidence_of(events: pa.Table | pa.RecordBatch, page: str, identifiers: Colle
 def hashes_of(events: pa.Table | pa.RecordBatch, name: str) -> Hashes:
     """Hashes of one column; MISSING where null, empty or no column. Shape (rows,)."""
     return _Texts(events, ()).of(name)
+
+
+def addresses_of(events: pa.Table | pa.RecordBatch) -> Hashes:
+    """Column `ip` of their evidence by itself; shape (rows,)."""
+    return _Texts(events, ()).of("ip", _address)
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:

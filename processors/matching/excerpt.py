@@ -75,6 +75,12 @@ class Excerpt:
         """Take clicks of `visitors`; those that are there already may be among them."""
         self._keep(sight)
 
+    @property
+    def sight(self) -> Sight:
+        """The clicks of `index`."""
+        self._sift()
+        return self._all
+
     def index(self) -> tuple[ClickIndex, Ints]:
         """The clicks under their keys, and the number of each click's ad, -1 where there is none."""
         self._sift()

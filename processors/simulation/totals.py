@@ -10,7 +10,7 @@ import pyarrow as pa
 from processors.matching.evidence import MISSING
 from processors.matching.ladder import climb
 from processors.matching.learning import learn
-from processors.matching.lesson import lesson
+from processors.matching.lesson import Lesson, lesson
 from processors.matching.match import match
 from processors.matching.model import MatchModel
 from processors.simulation.chance import Floats, Ints, Mask
@@ -19,11 +19,12 @@ from processors.simulation.tables import Tables
 from processors.totals import baselines
 from processors.totals.contributions import click_contributions, contributions
 from processors.totals.estimate import NORMAL_95, Figures, Totals, estimate
+from processors.totals.homes import homes_of
 from processors.totals.observe import DAY_MS, ClickNames, observe
 from processors.totals.state import MICRO, State
 from processors.totals.sums import sums_of
 
-__all__ = ["COMBINATION", "MANY", "Measured", "TotalsScore", "by_day", "by_size", "measure"]
+__all__ = ["COMBINATION", "MANY", "Measured", "TotalsScore", "by_day", "by_size", "measure", "sums"]
 
 COMBINATION = "combination"
 #: Ads with so many true conversions are held against their totals one by one.
@@ -69,16 +70,12 @@ def measure(tables: Tables) -> Measured:
     exam = exam_of(tables)
     taught = lesson(exam.conversions, exam.click_index, exam.ads)
     model = learn(taught).model
-    # exam_of numbers the ads in the order of their ids.
-    names = ClickNames(pa.array(sorted(set(tables.clicks["ad_id"].to_pylist()))), exam.ads)
-    observations = observe(taught, exam.conversions, names, tables.conversions, model)
-    clicks = click_contributions(tables.clicks["ad_id"].combine_chunks(), exam.click_index.clicks.email != MISSING)
-    state = contributions(observations).plus(clicks)
+    state = sums(tables, exam, taught, model)
     totals = estimate(state)
     caused = exam.cause[exam.is_caused]
     days = exam.click_index.clicks.event_ms[caused] // DAY_MS
-    true_days = zip(names.ad_ids.take(pa.array(exam.ads[caused])).to_pylist(), days.tolist(), strict=True)
-    ad_ids = names.ad_ids.to_pylist()
+    ad_ids = _ad_ids(tables)
+    true_days = zip((ad_ids[ad] for ad in exam.ads[caused]), days.tolist(), strict=True)
     truth = np.bincount(exam.ads[caused], minlength=len(ad_ids))
     claims = {**_simple(exam, model, ad_ids), **_of_state(state, ad_ids), COMBINATION: _claim(totals.ads, ad_ids)}
     return Measured(
@@ -87,6 +84,20 @@ def measure(tables: Tables) -> Measured:
         truth=_aligned(truth.astype(np.float64), ad_ids, totals.ads.ad_ids).astype(np.int64),
         truth_by_day=_counted(list(true_days), totals.by_day),
     )
+
+
+def sums(tables: Tables, exam: Exam, taught: Lesson, model: MatchModel) -> State:
+    """What totals of a market are estimated from; `exam` and `taught` are its own."""
+    names = ClickNames(pa.array(_ad_ids(tables)), exam.ads)
+    homes = homes_of(exam.click_index.clicks)
+    observations = observe(taught, exam.conversions, names, homes, tables.conversions, model)
+    clicks = click_contributions(tables.clicks["ad_id"].combine_chunks(), exam.click_index.clicks.email != MISSING)
+    return contributions(observations).plus(clicks)
+
+
+def _ad_ids(tables: Tables) -> list[str]:
+    """In the order in which an exam numbers them."""
+    return sorted(set(tables.clicks["ad_id"].to_pylist()))
 
 
 def by_size(found: Measured, least: int, most: int) -> tuple[list[float], list[bool]]:

@@ -18,8 +18,6 @@ __all__ = ["ClickNames", "observe"]
 Mask = npt.NDArray[np.bool_]
 
 DAY_MS = 86_400_000
-#: An address of so many clicks in 30 days at most is a household's.
-HOUSEHOLD_CLICKS = 30
 #: Systems by what Evidence hashes, to positions in CLICK_SYSTEMS; whatever else there is, is the last.
 _SYSTEMS = {hash_text("iPhone"): 0, hash_text("iPad"): 0, hash_text("Android"): 1}
 _OTHER = 2
@@ -32,16 +30,19 @@ class ClickNames(NamedTuple):
     ads: Ints
 
 
-def observe(taught: Lesson, conversions: Evidence, names: ClickNames, rows: pa.Table, model: MatchModel) -> pa.Table:
+def observe(
+    taught: Lesson, conversions: Evidence, names: ClickNames, homes: Hashes, rows: pa.Table, model: MatchModel
+) -> pa.Table:
     """Observations of one account's conversions. `rows` has their account_id, conversion_id and value_micros.
 
-    All of them are asked for their evidence; those that an identifier matches, also without their household's clicks.
+    `homes` are addresses of few clicks, ascending. All conversions are asked for their evidence; those that an
+    identifier matches, also without their household's clicks.
     """
     count = len(taught.is_open)
     after = posterior(taught.before, count, model)
     known = np.flatnonzero(taught.known >= 0)
     anchors = Pairs(*(np.concatenate(two) for two in zip(taught.identified, (known, taught.known[known]), strict=True)))
-    at_home = _of_household(taught.before.pairs, anchors, conversions, taught.clicks)
+    at_home = _of_household(taught.before.pairs, anchors, conversions, taught.clicks, homes)
     mass = np.bincount(taught.before.pairs.conversion, np.where(at_home, 0, after.share), count)
     # Without the household's clicks the others share what was theirs.
     left = mass / (mass + after.organic + after.unreached)
@@ -63,11 +64,12 @@ def observe(taught: Lesson, conversions: Evidence, names: ClickNames, rows: pa.T
 
 
 def _click(taught: Lesson, names: ClickNames) -> pa.Array:
-    at = np.maximum(taught.known, 0)
-    columns = [names.ad_ids.take(pa.array(names.ads[at])).fill_null(""), pa.array(_days(taught.clicks, at))]
-    return pa.StructArray.from_arrays(
-        columns, fields=list(OBSERVATIONS.field("click").type), mask=pa.array(taught.known < 0)
-    )
+    is_absent = taught.known < 0
+    # The last is no click's, which -1 says.
+    ads = pa.array(np.append(names.ads, 0)[taught.known], mask=is_absent)
+    days = np.append(taught.clicks.event_ms // DAY_MS, 0)[taught.known].astype(np.int32)
+    columns = [names.ad_ids.take(ads).fill_null(""), pa.array(days)]
+    return pa.StructArray.from_arrays(columns, fields=list(OBSERVATIONS.field("click").type), mask=pa.array(is_absent))
 
 
 def _person(taught: Lesson, conversions: Evidence, names: ClickNames, model: MatchModel) -> pa.Array:
@@ -115,13 +117,13 @@ def _days(clicks: Evidence, of: Ints) -> npt.NDArray[np.int32]:
     return (clicks.event_ms[of] // DAY_MS).astype(np.int32)
 
 
-def _of_household(pairs: Pairs, anchors: Pairs, conversions: Evidence, clicks: Evidence) -> Mask:
+def _of_household(pairs: Pairs, anchors: Pairs, conversions: Evidence, clicks: Evidence, homes: Hashes) -> Mask:
     """Pairs whose click is of the household of those whose clicks the anchors are, as far as clicks show it.
 
-    It is theirs by the same browser, address of few clicks, or fingerprint in the same neighbourhood, as an anchor or
+    It is theirs by the same browser, home's address, or fingerprint in the same neighbourhood, as an anchor or
     the conversion itself.
     """
-    address = _rare(clicks.ip)
+    address = np.where(np.isin(clicks.ip, homes), clicks.ip, MISSING)
     nearby = combine(clicks.block, clicks.fingerprint)
     found = np.zeros(len(pairs.click), np.bool_)
     for values in (clicks.visitor, clicks.email, address, nearby):
@@ -131,9 +133,3 @@ def _of_household(pairs: Pairs, anchors: Pairs, conversions: Evidence, clicks: E
     own = address[pairs.click]
     found |= (own != MISSING) & (own == conversions.ip[pairs.conversion])
     return found
-
-
-def _rare(values: Hashes) -> Hashes:
-    """The values that few clicks have, MISSING in the place of the others."""
-    _, of, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return np.where(counts[of] <= HOUSEHOLD_CLICKS, values, MISSING)

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, Error, Operation
 
 from sinks.errors import Refused, Unavailable
 
-__all__ = ["ClickHouse"]
+__all__ = ["ClickHouse", "quoted"]
 
 #: What a server says that can serve later. Errors of ClickHouse 26.9 that an insert can meet and that are nobody's
 #: mistake; what is not here stops the loader, with the reason.
@@ -181,3 +181,8 @@ def _is_outage(error: Error) -> bool:
         or error.name in PASSING
         or (type(error) is DatabaseError and not error.code)
     )
+
+
+def quoted(text: str) -> str:
+    """As a string of SQL, whatever is in it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

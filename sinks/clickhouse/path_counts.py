@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.client import ClickHouse, quoted
 
 __all__ = ["Period", "converting_accounts", "path_counts"]
 
@@ -38,11 +38,6 @@ def path_counts(clickhouse: ClickHouse, account_id: str, event_name: str, period
     """
     return clickhouse.query(
         "SELECT path, currency, conversions, valued, value_micros, nulls FROM path_counts("
-        f"account = {_quoted(account_id)}, event = {_quoted(event_name)}, since_ms = {period.since_ms}, "
+        f"account = {quoted(account_id)}, event = {quoted(event_name)}, since_ms = {period.since_ms}, "
         f"until_ms = {period.until_ms}, lookback_s = {lookback_s})"
     )
-
-
-def _quoted(text: str) -> str:
-    """As a string of SQL, whatever is in it."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

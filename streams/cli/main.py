@@ -10,6 +10,7 @@ from streams.cli.credit import credit
 from streams.cli.demo import demo
 from streams.cli.dlt import dlt
 from streams.cli.errors import explain
+from streams.cli.holdout import holdout
 from streams.cli.identity import identity
 from streams.cli.learn import learn
 from streams.cli.publish import publish
@@ -49,7 +50,7 @@ def cli() -> None:
 
 COMMANDS = (
     *(up, down, status, demo, check),
-    *(topics, publish, worker, load, dlt, replay, rebuild, identity, learn, audit),
+    *(topics, publish, worker, load, dlt, replay, rebuild, identity, learn, audit, holdout),
     *(sql, credit, simulate),
 )
 for command in COMMANDS:

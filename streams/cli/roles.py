@@ -32,7 +32,7 @@ metrics_option = click.option("--metrics-port", type=int, help="Overrides metric
 
 
 @click.command()
-@click.argument("role", type=click.Choice(["attribution", "credit"]))
+@click.argument("role", type=click.Choice(["attribution", "credit", "totals"]))
 @log_option
 @metrics_option
 def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
@@ -41,6 +41,8 @@ def worker(role: str, log_format: LogFormat, metrics_port: int | None) -> None:
     set_up_logging(log_format)
     if role == "credit":
         _compute_credit(settings, metrics_port)
+    elif role == "totals":
+        _compute_totals(settings, metrics_port)
     else:
         _attribute(settings, metrics_port, log_format)
 
@@ -65,6 +67,14 @@ def _compute_credit(settings: Settings, metrics_port: int | None) -> None:
 
     _until_told(
         lambda should_stop: ModelCredit(settings, _metrics("credit", settings, metrics_port), should_stop).run()
+    )
+
+
+def _compute_totals(settings: Settings, metrics_port: int | None) -> None:
+    from streams.totals.role import AttributionTotals
+
+    _until_told(
+        lambda should_stop: AttributionTotals(settings, _metrics("totals", settings, metrics_port), should_stop).run()
     )
 
 

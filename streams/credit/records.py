@@ -7,8 +7,8 @@ from processors.credit.errors import UnusableCounts
 from processors.credit.journeys import JourneyCredit, Journeys, credit_journeys
 from processors.credit.markov import MAX_ORDER
 from sinks.clickhouse.path_counts import Period
-from streams.credit.journeys import Cut
 from streams.settings import Settings
+from streams.ticks.cut import Cut
 
 __all__ = ["Unusable", "model_credit"]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from streams.files import Row, RowReader, UnreadableFile, columns_of, read_rows
+from streams.import_rows import of_account
 
 __all__ = ["audit_rows"]
 
@@ -30,11 +31,6 @@ def audit_rows(account_id: str | None) -> RowReader:
 
 def _complete(row: Row, account_id: str | None, named: bool) -> Row:
     """The row with what it may leave out. `named`: that it has an ad_id, the file's columns say."""
-    if row.record is None:
-        return row
-    record = dict(row.record)
-    if not named and "ad_id" not in record:
+    if row.record is not None and not named and "ad_id" not in row.record:
         return replace(row, record=None, problem="missing_field: ad_id not given; null where no ad led to it")
-    if account_id is not None and record.setdefault("account_id", account_id) != account_id:
-        return replace(row, record=None, problem=f"bad_value: account_id is not {account_id}")
-    return replace(row, record={name: value for name, value in record.items() if value not in (None, "")})
+    return of_account(row, account_id)

@@ -5,7 +5,7 @@ then the clicks again, for those of visitors that were known at the end of the f
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from schemas.client.registry import Registry
 from streams.matching.columns import Columns, Part
 from streams.settings import Settings
 
-__all__ = ["Period", "Reading"]
+__all__ = ["CLICKS", "CONVERSIONS", "Period", "Reading", "by_account"]
 
 CLICKS, CONVERSIONS = "clicks", "conversions"
 
@@ -37,8 +37,12 @@ class Period(NamedTuple):
 class Reading:
     """What Kafka has of a period. Its methods raise Unavailable, RegistryUnavailable."""
 
-    def __init__(self, settings: Settings, schemas: Registry, period: Period) -> None:
+    def __init__(
+        self, settings: Settings, schemas: Registry, period: Period, on_part: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_part` is called every some thousand records: reading may take long."""
         self._period = period
+        self._on_part = on_part
         self._columns = {name: Columns(settings, schemas, name) for name in (CLICKS, CONVERSIONS)}
 
     @property
@@ -49,7 +53,7 @@ class Reading:
     def conversions_of(self) -> Counter[str]:
         """How many conversions each tenant has."""
         counted: Counter[str] = Counter()
-        for part in self._of(CONVERSIONS):
+        for part in self.records(CONVERSIONS):
             for pair in part.batch.column("account_id").value_counts().to_pylist():
                 counted[pair["values"]] += pair["counts"]
         return counted
@@ -57,10 +61,10 @@ class Reading:
     def draw(self, accounts: Collection[str], most: int) -> dict[str, Evidence]:
         """At most so many conversions of each of these tenants; no entry for one that has none."""
         draws = {account_id: Draw(most) for account_id in accounts}
-        for batch, ingest_ms in self._of(CONVERSIONS, accounts):
+        for batch, ingest_ms in self.records(CONVERSIONS, accounts):
             ids, conversions = hashes_of(batch, "conversion_id"), evidence_of(batch, "event_source_url")
             versions = np.stack([batch.column("source_version").to_numpy(), ingest_ms])
-            for account_id, rows in _by_account(batch):
+            for account_id, rows in by_account(batch):
                 draws[account_id].add(ids[rows], versions[:, rows], conversions.rows(rows))
         drawn = {account_id: draw.drawn() for account_id, draw in draws.items()}
         return {account_id: conversions for account_id, conversions in drawn.items() if conversions is not None}
@@ -68,25 +72,26 @@ class Reading:
     def excerpts(self, drawn: Mapping[str, Evidence]) -> dict[str, Excerpt]:
         """The clicks that matter to the conversions of each tenant."""
         excerpts = {account_id: Excerpt(conversions) for account_id, conversions in drawn.items()}
-        for batch, _ in self._of(CLICKS, excerpts):
+        for batch, _ in self.records(CLICKS, excerpts):
             sight = _sight(batch)
-            for account_id, rows in _by_account(batch):
+            for account_id, rows in by_account(batch):
                 excerpts[account_id].add(sight.rows(rows))
         visitors = {name: found for name, excerpt in excerpts.items() if len(found := excerpt.visitors)}
-        for batch, _ in self._of(CLICKS, visitors) if visitors else ():
+        for batch, _ in self.records(CLICKS, visitors) if visitors else ():
             seen, theirs = hashes_of(batch, "visitor_id"), np.zeros(batch.num_rows, np.bool_)
-            for account_id, rows in _by_account(batch):
+            for account_id, rows in by_account(batch):
                 theirs[rows] = np.isin(seen[rows], visitors[account_id])
             batch = batch.filter(pa.array(theirs))  # few: only of these it is worth knowing more
             sight = _sight(batch)
-            for account_id, rows in _by_account(batch):
+            for account_id, rows in by_account(batch):
                 excerpts[account_id].add_of_visitors(sight.rows(rows))
         return excerpts
 
-    def _of(self, contract: str, accounts: Collection[str] | None = None) -> Iterator[Part]:
+    def records(self, contract: str, accounts: Collection[str] | None = None) -> Iterator[Part]:
         """The records of the period, of these tenants or of all."""
         wanted = None if accounts is None else pa.array(sorted(accounts), pa.string())
         for part in self._columns[contract].between(*self._period):
+            self._on_part()
             event_ms = part.batch.column("event_time").cast(pa.int64()).to_numpy()
             chosen = (event_ms >= self._period.from_ms) & (event_ms < self._period.to_ms)
             if wanted is not None:
@@ -99,7 +104,7 @@ def _sight(batch: pa.RecordBatch) -> Sight:
     return Sight(evidence_of(batch, "landing_url"), hashes_of(batch, "ad_id"))
 
 
-def _by_account(batch: pa.RecordBatch) -> Iterable[tuple[str, Ints]]:
+def by_account(batch: pa.RecordBatch) -> Iterable[tuple[str, Ints]]:
     """Each tenant with its rows."""
     if not batch.num_rows:
         return ()

@@ -15,7 +15,10 @@ from streams.offsets import Offsets
 from streams.settings import Settings
 
 TIMEOUT_S = 120.0
-COMMANDS = {"attribution": ["worker", "attribution"], "credit": ["worker", "credit"], "loader": ["load"]}
+COMMANDS = {
+    **{name: ["worker", name] for name in ("attribution", "credit", "totals")},
+    "loader": ["load"],
+}
 
 
 class Role:

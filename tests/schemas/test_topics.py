@@ -76,6 +76,7 @@ def test_what_everything_is_keyed_and_kept_by() -> None:
         "audits": (("account_id",), 400),
         "model-credit": (("account_id",), 120),
         "attribution-totals": (("account_id",), 400),
+        "holdouts": (("account_id",), 400),
         "attribution.dlt": (("dead_letter_id",), 30),
         "loader.dlt": (("dead_letter_id",), 30),
         "attribution.retry": ((), 30),

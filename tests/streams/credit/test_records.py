@@ -6,9 +6,9 @@ from processors.credit import markov
 from processors.credit.journeys import PathOutcome, count_journeys
 from schemas.definitions import arrow_schema, definition, from_records
 from sinks.clickhouse.path_counts import Period
-from streams.credit.journeys import Cut
 from streams.credit.records import Unusable, model_credit
 from streams.settings import Settings
+from streams.ticks.cut import Cut
 
 JOURNEYS = count_journeys(
     [

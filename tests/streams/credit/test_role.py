@@ -21,8 +21,8 @@ from schemas.client.publisher import Publisher
 from sinks.clickhouse.migrations import apply
 from streams.admin import apply_topics, registry
 from streams.clickhouse import connect, migrations
-from streams.credit.ownership import partition_of
 from streams.settings import Settings, load_settings
+from streams.ticks.ownership import partition_of
 from tests.conftest import isolate
 from tests.integration.roles import Role, running, wait_until
 
