@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -71,6 +71,15 @@ def expected(market: Tables) -> Learned:
     return learn(lesson(conversions, ClickIndex(evidence_of(market.clicks, "landing_url")), ads))
 
 
+def follow_until(models: MatchModels, condition: Callable[[], object]) -> None:
+    """What was published may be a moment away."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        models.follow()
+        time.sleep(0.1)
+
+
 def records(settings: Settings, account_id: str = "acme") -> list[dict]:
     client = registry(settings)
     try:
@@ -115,8 +124,8 @@ def test_the_model_is_that_of_all_clicks(settings: Settings, expected: Learned, 
     assert 600_000 <= lead_ms < 900_000
     assert records(settings, "small") == []
 
-    assert models.follow() == 1
     from_ms = int(record["in_force_from"].timestamp() * 1000)
+    follow_until(models, lambda: models.model_for("acme", from_ms))
     assert models.model_for("acme", from_ms - 1) is None
     found = models.model_for("acme", from_ms)
     assert found is not None
@@ -194,26 +203,26 @@ def test_audits_calibrate_a_version_of_its_own(settings: Settings, market: Table
 
 
 def test_a_model_without_matches_to_learn_from_is_withdrawn(settings: Settings, models: MatchModels) -> None:
-    models.follow()
     *_, last = records(settings)
     few = Statistics.from_json(last["sums"])
     known = last | {"sums": few.times(10 / few.identified).to_json(), "account_id": "small"}
     with publisher(settings) as publish:
         publish.publish("match-models", known)
+    follow_until(models, lambda: models.model_for("small", 2**62))
     said = done("learn", "matching", "--account", "small", "--again")
     assert "small: the model is withdrawn: 10 conversions match" in said
-    assert models.follow() == 2
     [_, withdrawn] = records(settings, "small")
     assert withdrawn["model"] is None
     from_ms = int(withdrawn["in_force_from"].timestamp() * 1000)
+    follow_until(models, lambda: models.model_for("small", from_ms) is None)
     assert models.model_for("small", from_ms - 1).version == last["version"]
-    assert models.model_for("small", from_ms) is None
     # It does not come back by itself.
     assert "small: no model:" in done("learn", "matching", "--account", "small", "--again")
 
 
 def test_a_reader_that_starts_finds_what_one_that_followed_has(settings: Settings, models: MatchModels) -> None:
-    models.follow()
+    *_, last = records(settings)
+    follow_until(models, lambda: models.model_for("acme", 2**62).version == last["version"])
     client = registry(settings)
     with MatchModels(settings, client) as started:
         assert started.load() == len(records(settings)) + len(records(settings, "small"))
@@ -231,7 +240,7 @@ def test_a_model_of_another_build_matches_nothing(settings: Settings, models: Ma
     content = json.dumps(json.loads(last["model"]) | {"format": 99})
     with publisher(settings) as publish:
         publish.publish("match-models", last | {"account_id": "newer", "model": content, "version": "match-99-x"})
-    models.follow()
+    assert any(models.follow() or time.sleep(0.1) for _ in range(600))
     assert models.model_for("newer", 2**62) is None
 
 
