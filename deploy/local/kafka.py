@@ -27,7 +27,7 @@ class Kafka:
     """The broker on `ports["kafka"]`; its controller listens on `ports["kafka-controller"]`."""
 
     name = "kafka"
-    start_timeout_s = 60.0
+    start_timeout_s = 180.0
 
     def __init__(self, data: Path, ports: Mapping[str, int]) -> None:
         self.data = data

@@ -24,7 +24,7 @@ class Registry:
     """The registry on `ports["registry"]`, its health and metrics pages on `ports["registry-management"]`."""
 
     name = "registry"
-    start_timeout_s = 90.0
+    start_timeout_s = 180.0
 
     def __init__(self, data: Path, ports: Mapping[str, int]) -> None:
         self.data = data
