@@ -40,6 +40,7 @@ __all__ = [
 Times = npt.NDArray[np.int64]
 #: One, or a column of them.
 Time = TypeVar("Time", int, Times)
+Name = TypeVar("Name", str, bytes)
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
 MONTH_S = 30 * DAY_S
@@ -249,13 +250,6 @@ def click_facts(
     values = identifiers_of(clicks, match_on, clicks=None if evidence is None else evidence.click_id)
     facts = []
     for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
-        identifiers: list[str] = []
-        asked: list[bytes] = []
-        positions = rows.tolist()
-        for column in values:
-            given = [row for row in positions if column[row]]
-            identifiers += [column[row] for row in given]
-            asked += [contents[row] for row in given]
         times = event_ms[rows]
         facts.append(
             Entries(
@@ -263,8 +257,7 @@ def click_facts(
                 bucket,
                 retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
                 list(retention.conversion_buckets(account_id, int(times.min()), int(times.max()))),
-                identifiers,
-                asked,
+                *_under_each(values, contents, rows),
             )
         )
     return facts
@@ -280,16 +273,13 @@ def trace_facts(clicks: pa.RecordBatch, evidence: Evidence, ingest_ms: Times, re
     for account_id, bucket, rows in _groups(
         clicks.column("account_id"), evidence.event_ms // (retention.bucket_s * 1000)
     ):
-        positions = rows.tolist()
-        given = [(key, row) for keys in columns for row in positions if (key := keys[row])]
         facts.append(
             Entries(
                 account_id,
                 bucket,
                 retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
                 (),
-                [key for key, _ in given],
-                [traces[row] for _, row in given],
+                *_under_each(columns, traces, rows),
             )
         )
     return facts
@@ -419,6 +409,15 @@ def _stored(clicks: pa.RecordBatch, ingest_ms: Times, evidence: Evidence | None)
     parts = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else []
     contents = [content for part in parts for content in part.to_pylist()]
     return contents if evidence is None else [content + end for content, end in zip(contents, ends, strict=True)]
+
+
+def _under_each(
+    columns: Sequence[Sequence[Name | None]], contents: Sequence[bytes], rows: Times
+) -> tuple[list[Name], list[bytes]]:
+    """Of each name that some rows have in columns of names, the name and the row's content."""
+    positions = rows.tolist()
+    found = [(name, row) for column in columns for row in positions if (name := column[row])]
+    return [name for name, _ in found], [contents[row] for _, row in found]
 
 
 def _groups(accounts: pa.Array, buckets: Times) -> Iterator[tuple[str, int, Times]]:

@@ -1,12 +1,13 @@
 """What a store of traces finds is what is found in memory."""
 
+import random
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processors.matching.candidates import COUNTLESS, ClickIndex
@@ -51,6 +52,7 @@ def named(found: FoundClicks) -> list[tuple[int, int]]:
     return list(zip(found.pairs.conversion.tolist(), found.click_id[found.pairs.click].tolist(), strict=True))
 
 
+@example([(0, 0, {})] * 9, [(700, {})], random.Random(1))  # of more at one time than a list is read deep
 @given(CLICKS, CONVERSIONS, st.randoms())
 def test_it_finds_what_is_found_in_memory_in_any_order(clicks: list[Any], bought: list[Any], dice: Any) -> None:
     rows = [
