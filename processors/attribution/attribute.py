@@ -260,11 +260,24 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
         ],
         "confidence_ad": [match.ad if match else None for match in matches],
         "probability_none": [match.none if match else None for match in matches],
+        "credited_click_id": [_credited_click_id(item) for item in pending],
         "margin": [match.margin if match else None for match in matches],
         "candidates": [_candidates(match) if match else [] for match in matches],
         "is_used_for_reporting": [thresholds.is_for_reporting(match) if match else True for match in matches],
         "is_used_for_optimisation": [thresholds.is_for_optimisation(match) if match else True for match in matches],
     }
+
+
+def _credited_click_id(item: Pending) -> str | None:
+    """Of the click that is held for the cause: what evidence says, the click that is remembered, else the last."""
+    if item.match:
+        return item.match.credited.click_id if item.match.credited else None
+    if not item.touchpoints:
+        return None
+    if item.layer == "click_id":
+        return item.conversion.click_id
+    remembered = [touch for touch in item.touchpoints if item.layer == "fbclid" and item.conversion.remembers(touch)]
+    return (remembered or item.touchpoints)[-1].click_id
 
 
 def _candidates(match: Match) -> list[dict[str, Any]]:

@@ -26,9 +26,8 @@ from processors.matching.traces import FoundClicks, Traces, find_clicks, keys_of
 __all__ = ["Candidate", "Gathered", "Match", "Question", "clicks_asked", "gather", "matches", "question_of"]
 
 Ints = npt.NDArray[np.int64]
-#: What is held under a key of a lookup, by bucket and key; b"\0\0" where there are too many.
-Held = Mapping[tuple[int, bytes], bytes]
-MANY = b"\x00\x00"
+#: What is held under a key of a lookup, by bucket and key; None where there are too many.
+Held = Mapping[tuple[int, bytes], Traces]
 PERSONAL = ("email", "phone", "external_id")
 
 
@@ -90,8 +89,7 @@ class Question(NamedTuple):
 
     @staticmethod
     def _pieces(held: Held, key: bytes | None, buckets: range) -> list[Traces]:
-        pieces = [held.get((bucket, key), b"") for bucket in buckets] if key else []
-        return [None if piece == MANY else piece for piece in pieces]
+        return [held.get((bucket, key), b"") for bucket in buckets] if key else []
 
 
 def question_of(conversions: pa.RecordBatch, known_until_ms: Ints, retention: Retention) -> Question:

@@ -26,7 +26,7 @@ from processors.matching.candidates import (
 from processors.matching.evidence import MISSING, Evidence, Hashes
 from processors.matching.tally import DEVICES_AN_ADDRESS, DEVICES_AN_ADDRESS_DAY, devices_of
 
-__all__ = ["TRACE_BYTES", "FoundClicks", "Traces", "find_clicks", "keys_of", "traces_of"]
+__all__ = ["FoundClicks", "Traces", "find_clicks", "keys_of", "traces_of"]
 
 #: visitor and fingerprint are only told apart, for which half of a hash is enough.
 TRACE = np.dtype(
@@ -35,7 +35,6 @@ TRACE = np.dtype(
 #: Which lookup, and the hash of what is looked up.
 KEY = np.dtype([("letter", "u1"), ("key", ">u8")])
 FRAMED = np.dtype([("length", ">u2"), ("trace", TRACE)])
-TRACE_BYTES = TRACE.itemsize
 #: The traces of a list, end to end, each with its length in front (2 bytes); None where there are too many.
 Traces = bytes | None
 Flags = npt.NDArray[np.bool_]

@@ -15,7 +15,17 @@ from typing import Any
 
 import msgpack
 
-from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries, Identifier
+from schemas.facts import (
+    LINK_HEAD_BYTES,
+    TRACE_BYTES,
+    ConversionFact,
+    Entries,
+    Held,
+    HeldContent,
+    HeldConversion,
+    HeldEntries,
+    Identifier,
+)
 from schemas.spans import Partition, Span
 from sinks.redis.connection import RedisConnection, packed
 from sinks.redis.fences import Fences, field_of
@@ -34,8 +44,15 @@ MAX_ENTRIES = 500
 #: under one key of a lookup: an address or a device that so many have says nothing.
 MAX_LINKS = 200
 MAX_TRACES = 200
+#: In front of an entry of a list: its length.
+FRAME_BYTES = 2
 #: By the letter in their keys: how many entries a list may have, and how few bytes an entry takes.
-LIMITS = {"t": (MAX_ENTRIES, 3), "g": (MAX_LINKS, 12), "e": (MAX_TRACES, 26)}
+LIMITS = {
+    "t": (MAX_ENTRIES, FRAME_BYTES + 1),
+    "g": (MAX_LINKS, FRAME_BYTES + LINK_HEAD_BYTES + 1),
+    "e": (MAX_TRACES, FRAME_BYTES + TRACE_BYTES),
+}
+#: What stands for a list with more.
 MANY = b"\x00\x00"
 KEYS_A_SCAN = 1_000
 
@@ -105,11 +122,12 @@ class AttributionStore:
 
     async def traces(
         self, asked: Mapping[tuple[str, int], Collection[bytes]]
-    ) -> Mapping[tuple[str, int, bytes], bytes]:
+    ) -> Mapping[tuple[str, int, bytes], bytes | None]:
         """What is held under keys of lookups: by account, bucket and key the traces end to end, each with its length
-        in front, or MANY. Raises Unavailable, Refused.
+        in front; None where there are too many. Raises Unavailable, Refused.
         """
-        return await self._lists("e", asked)
+        found = await self._lists("e", asked)
+        return {where: None if entries == MANY else entries for where, entries in found.items()}
 
     async def clicks(
         self, asked: Mapping[tuple[str, int], Collection[bytes]]
@@ -315,6 +333,6 @@ def _entries_of(lists: Mapping[int, bytes]) -> HeldEntries:
 def _entries(entries: bytes) -> Iterator[bytes]:
     position = 0
     while position < len(entries):
-        start = position + 2
+        start = position + FRAME_BYTES
         position = start + (entries[position] << 8 | entries[position + 1])
         yield entries[start:position]

@@ -14,6 +14,7 @@ from processors.matching.candidates import COUNTLESS, ClickIndex
 from processors.matching.evidence import Evidence
 from processors.matching.tally import DEVICES_AN_ADDRESS_DAY
 from processors.matching.traces import FoundClicks, find_clicks, keys_of, traces_of
+from schemas.facts import TRACE_BYTES
 from tests.processors.matching.events import START_MS, click, evidence
 
 OTHER = {"user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/138.0.0.0", "screen_width": 1920, "language": "de-DE"}
@@ -38,6 +39,10 @@ def stored(clicks: Evidence, ingest_ms: Sequence[int]) -> dict[bytes, list[bytes
             if key:
                 lists[key][struct.pack(">H", len(trace)) + trace] = None
     return {key: list(traces) for key, traces in lists.items()}
+
+
+def test_a_trace_has_the_length_that_the_store_reckons_with() -> None:
+    assert [len(trace) for trace in traces_of(evidence(click(1, 0)), np.array([START_MS]))] == [TRACE_BYTES]
 
 
 def find(conversions: Evidence, lists: dict[bytes, list[bytes]], until_ms: int = ALWAYS) -> FoundClicks:
