@@ -125,7 +125,8 @@ def hashes_of(events: pa.Table | pa.RecordBatch, name: str) -> Hashes:
 
 def addresses_of(events: pa.Table | pa.RecordBatch) -> Hashes:
     """Column `ip` of their evidence by itself; shape (rows,)."""
-    return _Texts(events, ()).read("ip", _networks, 2)[0]
+    addresses, _ = _Texts(events, ()).read("ip", _networks, 2)
+    return addresses
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:
