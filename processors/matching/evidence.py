@@ -125,7 +125,7 @@ def hashes_of(events: pa.Table | pa.RecordBatch, name: str) -> Hashes:
 
 def addresses_of(events: pa.Table | pa.RecordBatch) -> Hashes:
     """Column `ip` of their evidence by itself; shape (rows,)."""
-    addresses, _ = _Texts(events, ()).read("ip", _networks, 2)
+    addresses: Hashes = _Texts(events, ()).read("ip", _networks, 2)[0]
     return addresses
 
 
