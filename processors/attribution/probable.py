@@ -212,6 +212,6 @@ def _short(values: Sequence[str | None]) -> Hashes:
 
 
 def _numbers(names: Sequence[str | None]) -> Ints:
-    """A number for each distinct name, -1 for none."""
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(name, len(known)) if name else -1 for name in names], np.int64)
+    """A number for each distinct name, in their order, whatever else there is; -1 for none."""
+    known = {name: number for number, name in enumerate(sorted({name for name in names if name}))}
+    return np.array([known[name] if name else -1 for name in names], np.int64)
