@@ -11,8 +11,21 @@ and a window, and forgotten together.
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["ConversionFact", "Entries", "Held", "HeldContent", "HeldConversion", "HeldEntries", "Identifier"]
+__all__ = [
+    "LINK_HEAD_BYTES",
+    "TRACE_BYTES",
+    "ConversionFact",
+    "Entries",
+    "Held",
+    "HeldContent",
+    "HeldConversion",
+    "HeldEntries",
+    "Identifier",
+]
 
+#: Bytes of a click's trace, and of what stands before the other identifier in a link: no entry of theirs is shorter.
+TRACE_BYTES = 24
+LINK_HEAD_BYTES = 9
 #: A tenant and an identifier in it.
 Identifier = tuple[str, str]
 

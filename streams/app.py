@@ -14,6 +14,7 @@ from faust.types import TP
 from faust.types.auth import CredentialsT
 from mode.supervisors import CrashingSupervisor
 
+from streams.collector import spare_the_collector
 from streams.liveness import REBALANCE_TIMEOUT_S, SESSION_TIMEOUT_S
 from streams.settings import KafkaSettings, Settings
 from streams.transport.chunk import Abandoned, Chunk
@@ -59,6 +60,11 @@ class App(faust.App):  # type: ignore[misc]
     kafka: Mapping[str, Any]
     starting_points: StartingPoints
     topic_ids: Mapping[str, str]
+
+    async def on_first_start(self) -> None:
+        """Of a worker: what is there now, stays."""
+        await super().on_first_start()
+        spare_the_collector()
 
 
 async def commits(committed: Mapping[TP, int | None], log_starts: Offsets) -> Offsets:

@@ -1,9 +1,8 @@
 """From what is held for conversions to attributed conversions, as columns."""
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,21 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from processors.attribution.credit import CreditRules, Shares, shares_by_model, split_micros
-from processors.attribution.facts import (
-    ConversionContent,
-    Retention,
-    Touchpoint,
-    choose_conversion,
-    choose_touchpoints,
-    read_contents,
-    read_touchpoints,
-)
+from processors.attribution.facts import ConversionContent, Retention, Touchpoint
 from processors.attribution.links import LinkFact, counting_links, read_links
+from processors.attribution.paths import Cases, Paths, Touchpoints, is_overfull
 from processors.attribution.person import Person
 from processors.attribution.probable import Match
 from processors.attribution.use import Thresholds
 from schemas.definitions import arrow_schema, definition
-from schemas.facts import Held, HeldConversion, Identifier
+from schemas.facts import Held, Identifier
 
 __all__ = [
     "Origin",
@@ -43,6 +35,8 @@ MODEL_VERSION = "rules-2"
 MAX_TOUCHPOINTS = 500
 #: What a bucket with more touchpoints than identify anybody counts for: more than any that has fewer.
 OVERFULL_FACTS = 1_000_000
+#: Conversions that are looked at together: what all of them may have is laid out in memory.
+AT_ONCE = 500
 DEFAULT_THRESHOLDS = Thresholds()
 SCHEMA = arrow_schema(definition("attributed-conversions").text)
 
@@ -80,7 +74,6 @@ class Pending(NamedTuple):
 
 Ids = Mapping[tuple[str, str], int]
 LinkOffsets = Mapping[tuple[str, LinkFact], int]
-Fact = TypeVar("Fact", Touchpoint, LinkFact)
 
 
 def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Retention) -> list[Pending]:
@@ -89,13 +82,12 @@ def arrived_conversions(held: Held, offsets: Ids, since_ms: int, retention: Rete
     `since_ms`: ingest time of the oldest that arrived now. What arrives for a conversion that is frozen changes
     nothing: its touchpoints may have expired, and it was attributed when it came.
     """
-    evidence = _Evidence(held, retention)
-    arrived = [
-        (_Case(conversion, retention), offset)
-        for conversion in held.conversions
-        if (offset := offsets.get((conversion.account_id, conversion.conversion_id))) is not None
+    return [
+        evidence.pending(row, offset)
+        for evidence in _evidence(held, retention)
+        for row, name in enumerate(evidence.names)
+        if (offset := offsets.get(name)) is not None and not evidence.cases.is_frozen(row, since_ms)
     ]
-    return [evidence.pending(case, offset) for case, offset in arrived if not case.is_frozen(since_ms)]
 
 
 def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention: Retention) -> list[Pending]:
@@ -105,143 +97,113 @@ def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention:
     A click outside the window of a conversion changes nothing, nor does one that is too late for it: by then other
     facts of the window may have expired, and the conversion is frozen.
     """
-    evidence = _Evidence(held, retention)
     found = []
-    for conversion in held.conversions:
-        case = _Case(conversion, retention)
+    for evidence in _evidence(held, retention):
         # A content inside the window counts as a cause even where a later one has moved the click out of it.
-        causes = [offsets.get((case.account_id, touch.click_id), -1) for touch in evidence.inside(case)]
-        if links:
-            causes += [links.get((case.account_id, fact), -1) for fact in evidence.links(case)]
-        if (cause := max(causes, default=-1)) >= 0:
-            found.append(evidence.pending(case, cause))
+        for row, ((account_id, _), inside) in enumerate(zip(evidence.names, evidence.paths.inside(), strict=True)):
+            causes = [offsets.get((account_id, touch.click_id), -1) for touch in inside]
+            if links:
+                causes += [links.get((account_id, fact), -1) for fact in evidence.links_in_time(row)]
+            if (cause := max(causes, default=-1)) >= 0:
+                found.append(evidence.pending(row, cause))
     return found
 
 
 def settling_conversions(held: Held, until_ms: int, retention: Retention) -> list[Pending]:
     """What is to be settled, of that which is not frozen yet; nothing has arrived for it."""
-    evidence = _Evidence(held, retention)
-    cases = [_Case(conversion, retention) for conversion in held.conversions]
-    return [evidence.pending(case, -1) for case in cases if until_ms <= case.latest_ingest_ms]
+    return [
+        evidence.pending(row, -1)
+        for evidence in _evidence(held, retention)
+        for row, latest_ms in enumerate(evidence.cases.latest_ingest_ms.tolist())
+        if until_ms <= latest_ms
+    ]
+
+
+def _evidence(held: Held, retention: Retention) -> Iterator["_Evidence"]:
+    """Of all that is held for conversions what is to be looked at together."""
+    touchpoints = Touchpoints(held.touchpoints)
+    links = {name: read_links(name[1], item.contents, retention) for name, item in held.links.items() if item.contents}
+    overfull = {name: item.overfull for name, item in held.links.items() if item.overfull}
+    for start in range(0, len(held.conversions), AT_ONCE):
+        cases = Cases(held.conversions[start : start + AT_ONCE], retention)
+        yield _Evidence(cases, touchpoints, links, overfull, retention)
 
 
 class _Evidence:
-    """What is held, read once for all conversions that share it."""
+    """What is held for some conversions, by their rows."""
 
-    def __init__(self, held: Held, retention: Retention) -> None:
-        self._held = held.touchpoints
+    def __init__(
+        self,
+        cases: Cases,
+        touchpoints: Touchpoints,
+        links: Mapping[Identifier, Sequence[LinkFact]],
+        overfull_links: Mapping[Identifier, Collection[int]],
+        retention: Retention,
+    ) -> None:
+        self.cases = cases
+        self.paths = Paths(cases, touchpoints)
+        self.names = [(held.account_id, held.conversion_id) for held in cases.conversions]
+        self._counting = self.paths.counting()
+        self._overfull = touchpoints.overfull
+        self._links, self._overfull_links = links, overfull_links
         self._retention = retention
-        contents = list({content for item in held.touchpoints.values() for content in item.contents})
-        self._touchpoints = dict(zip(contents, read_touchpoints(contents), strict=True))
-        self._links = {
-            name: read_links(name[1], item.contents, retention) for name, item in held.links.items() if item.contents
-        }
-        self._overfull = {name: item.overfull for name, item in held.touchpoints.items() if item.overfull}
-        self._overfull_links = {name: item.overfull for name, item in held.links.items() if item.overfull}
 
-    def inside(self, case: "_Case") -> list[Touchpoint]:
-        """The contents of touchpoints in a conversion's window that are not too late for it."""
-        return [touch for touch in _in_time(case, self._of(case)) if touch.event_ms in case.window]
-
-    def links(self, case: "_Case") -> list[LinkFact]:
-        """What says, or takes back, that two identifiers are the same person's, and is not too late."""
-        return _in_time(case, self._links_of(case))
-
-    def pending(self, case: "_Case", offset: int) -> Pending:
+    def pending(self, row: int, offset: int) -> Pending:
         """What there is to attribute the conversion with."""
-        held, links = self._of(case), self._links_of(case)
-        counting = [touch for touch in choose_touchpoints(_in_time(case, held)) if touch.event_ms in case.window]
-        person = Person(case.chosen, counting, counting_links(_in_time(case, links)))
-        own = [touch for touch in counting if person.has(touch)]
+        cases, held = self.cases, self.cases.conversions[row]
+        chosen, links = cases.chosen[row], self._links_of(row)
+        person = Person(chosen, self._counting[row], counting_links(self._in_time(row, links)))
+        own = person.touchpoints
         used = own if len(own) <= MAX_TOUCHPOINTS else []
-        overfull = self._count_overfull(case) + case.steps_cut
-        facts_held = len(case.contents) + len(held) + len(links) + overfull * OVERFULL_FACTS + case.settled
-        layer = person.layer(used)
-        return Pending(case.name, case.chosen, used, layer, case.lookback_s, facts_held, offset, case.settled)
+        overfull = self._count_overfull(row) + held.steps_cut
+        contents = len(cases.contents[row]) + self.paths.held[row] + len(links)
+        facts_held = contents + overfull * OVERFULL_FACTS + held.settled
+        layer = person.layer if used else "none"
+        return Pending(self.names[row], chosen, used, layer, cases.lookback_s[row], facts_held, offset, held.settled)
 
-    def _of(self, case: "_Case") -> list[Touchpoint]:
-        """The contents of touchpoints that any content asks for; none under an identifier that says nothing.
+    def links_in_time(self, row: int) -> list[LinkFact]:
+        """What says, or takes back, that two identifiers are the same person's, and is not too late."""
+        return self._in_time(row, self._links_of(row))
 
-        They only become more until the conversion is frozen. Others may have been read along for other conversions.
-        """
-        found: dict[bytes, None] = {}
-        for identifier in case.identifiers:
-            held = self._held.get(identifier)
-            if held is not None and not _is_overfull(self._overfull, identifier, case.buckets):
-                found |= dict.fromkeys(held.contents)
-        bucket_of, buckets = self._retention.bucket_of, case.buckets
-        touchpoints = map(self._touchpoints.__getitem__, found)
-        return [touch for touch in touchpoints if bucket_of(touch.event_ms) in buckets]
+    def _in_time(self, row: int, links: Sequence[LinkFact]) -> list[LinkFact]:
+        latest_ms = self.cases.latest_ingest_ms[row]
+        return [fact for fact in links if fact.ingest_ms <= latest_ms]
 
-    def _links_of(self, case: "_Case") -> list[LinkFact]:
+    def _links_of(self, row: int) -> list[LinkFact]:
         """The links between what is reached, but for those of an identifier that too many share."""
-        if not self._links:
+        held = self.cases.conversions[row]
+        account_id = held.account_id
+        found = {fact: None for name in held.reached for fact in self._links.get((account_id, name), ())}
+        if not found:
             return []
-        bucket_of, buckets = self._retention.link_bucket_of, case.link_buckets
-        account_id = case.account_id
-        return list(
-            {
-                fact: None
-                for identifier in case.identifiers
-                for fact in self._links.get(identifier, ())
-                if bucket_of(fact.link.event_ms) in buckets
-                and not any(
-                    _is_overfull(self._overfull_links, (account_id, name), buckets)
-                    for name in (fact.link.first, fact.link.second)
-                )
-            }
+        bucket_of, buckets, overfull = (
+            self._retention.link_bucket_of,
+            self.cases.link_buckets(row),
+            self._overfull_links,
         )
+        return [
+            fact
+            for fact in found
+            if bucket_of(fact.link.event_ms) in buckets
+            and not any(
+                is_overfull(overfull, (account_id, name), buckets) for name in (fact.link.first, fact.link.second)
+            )
+        ]
 
-    def _count_overfull(self, case: "_Case") -> int:
+    def _count_overfull(self, row: int) -> int:
         """How many buckets, of those the conversion asks, hold more than identifies anybody."""
         if not (self._overfull or self._overfull_links):
             return 0
+        held, cases = self.cases.conversions[row], self.cases
         return sum(
             bucket in buckets
-            for overfull, buckets in ((self._overfull, case.buckets), (self._overfull_links, case.link_buckets))
-            for name in case.identifiers
-            for bucket in overfull.get(name, ())
+            for overfull, buckets in (
+                (self._overfull, cases.buckets(row)),
+                (self._overfull_links, cases.link_buckets(row)),
+            )
+            for name in held.reached
+            for bucket in overfull.get((held.account_id, name), ())
         )
-
-
-def _in_time(case: "_Case", held: Iterable[Fact]) -> list[Fact]:
-    # Too late is too late whenever it is read, or the result would depend on what was read first.
-    return [fact for fact in held if fact.ingest_ms <= case.latest_ingest_ms]
-
-
-def _is_overfull(
-    overfull: Mapping[tuple[str, str], Collection[int]], identifier: tuple[str, str], buckets: Container[int]
-) -> bool:
-    return bool(overfull) and any(bucket in buckets for bucket in overfull.get(identifier, ()))
-
-
-class _Case:
-    """One conversion: its contents, the one that counts, and where its touchpoints and links may lie."""
-
-    def __init__(self, conversion: HeldConversion, retention: Retention) -> None:
-        account_id = conversion.account_id
-        self.account_id = account_id
-        self.name = account_id, conversion.conversion_id
-        self.contents = read_contents(conversion.contents)
-        self.chosen = choose_conversion(self.contents, retention)
-        self.lookback_s = retention.lookback_of(account_id)
-        self.window = range(self.chosen.event_ms - self.lookback_s * 1000, self.chosen.event_ms + 1)
-        #: Of all contents together, so that a correction never takes anything away.
-        self.buckets: Container[int] = retention.touchpoint_buckets(account_id, self.chosen.event_ms)
-        self.link_buckets: Container[int] = retention.link_buckets(self.chosen.event_ms)
-        if len(self.contents) > 1:
-            asked = (retention.touchpoint_buckets(account_id, content.event_ms) for content in self.contents)
-            self.buckets = set(chain.from_iterable(asked))
-            linked = (retention.link_buckets(content.event_ms) for content in self.contents)
-            self.link_buckets = set(chain.from_iterable(linked))
-        self.identifiers = [(account_id, name) for name in conversion.reached]
-        self.steps_cut = conversion.steps_cut
-        self.settled = conversion.settled
-        self.latest_ingest_ms = retention.latest_ingest_ms(self.chosen.event_ms)
-
-    def is_frozen(self, now_ms: int) -> bool:
-        """Whether it came before, and so long ago that its window may no longer be held whole."""
-        return self.chosen.ingest_ms < now_ms and now_ms > self.latest_ingest_ms
 
 
 def assemble(
@@ -298,11 +260,24 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
         ],
         "confidence_ad": [match.ad if match else None for match in matches],
         "probability_none": [match.none if match else None for match in matches],
+        "credited_click_id": [_credited_click_id(item) for item in pending],
         "margin": [match.margin if match else None for match in matches],
         "candidates": [_candidates(match) if match else [] for match in matches],
         "is_used_for_reporting": [thresholds.is_for_reporting(match) if match else True for match in matches],
         "is_used_for_optimisation": [thresholds.is_for_optimisation(match) if match else True for match in matches],
     }
+
+
+def _credited_click_id(item: Pending) -> str | None:
+    """Of the click that is held for the cause: what evidence says, the click that is remembered, else the last."""
+    if item.match:
+        return item.match.credited.click_id if item.match.credited else None
+    if not item.touchpoints:
+        return None
+    if item.layer == "click_id":
+        return item.conversion.click_id
+    remembered = [touch for touch in item.touchpoints if item.layer == "fbclid" and item.conversion.remembers(touch)]
+    return (remembered or item.touchpoints)[-1].click_id
 
 
 def _candidates(match: Match) -> list[dict[str, Any]]:
@@ -313,7 +288,10 @@ def _candidates(match: Match) -> list[dict[str, Any]]:
 
 
 def _latest_fbclid(touchpoints: Sequence[Touchpoint]) -> Touchpoint | None:
-    return next((touch for touch in reversed(touchpoints) if touch.fbclid), None)
+    for touch in reversed(touchpoints):
+        if touch.fbclid:
+            return touch
+    return None
 
 
 def _offsets(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:

@@ -7,7 +7,8 @@ conversion the whole message is stored, which forwarding needs.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import msgpack
 import numpy as np
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 Times = npt.NDArray[np.int64]
+#: One, or a column of them.
+Time = TypeVar("Time", int, Times)
+Name = TypeVar("Name", str, bytes)
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
 MONTH_S = 30 * DAY_S
@@ -68,39 +72,53 @@ class Retention:
         """The account's lookback window, seconds."""
         return self.lookback_s.get(account_id, self.default_lookback_s)
 
-    def expires_at_s(self, account_id: str, event_ms: int, ingest_ms: int) -> int:
-        """When nothing can ask for a fact any more, seconds since the epoch.
+    def expire_at_s(self, lookback_s: Time, event_ms: Time, ingest_ms: Time) -> Time:
+        """When nothing that looks back so far can ask for a fact any more, seconds since the epoch.
 
         However old the event, the fact outlives an outage after its arrival: its record may be delivered again.
         """
-        return max(event_ms // 1000 + self.lookback_of(account_id), ingest_ms // 1000) + self.lateness_s
+        found: Time = np.maximum(event_ms // 1000 + lookback_s, ingest_ms // 1000) + self.lateness_s
+        return found
+
+    def buckets_expire_at_s(self, lookback_s: Time, bucket: Time, newest_ingest_ms: Time) -> Time:
+        """When nothing that looks back so far can ask for any fact of a bucket, seconds since the epoch."""
+        return self.expire_at_s(lookback_s, (bucket + 1 + MARGIN) * self.bucket_s * 1000, newest_ingest_ms)
 
     def bucket_expires_at_s(self, account_id: str, bucket: int, newest_ingest_ms: int) -> int:
-        """When nothing can ask for any fact of a bucket any more, seconds since the epoch."""
-        return self.expires_at_s(account_id, (bucket + 1 + MARGIN) * self.bucket_s * 1000, newest_ingest_ms)
+        """The same for an account."""
+        return int(self.buckets_expire_at_s(self.lookback_of(account_id), bucket, newest_ingest_ms))
 
-    def bucket_of(self, event_ms: int) -> int:
+    def bucket_of(self, event_ms: Time) -> Time:
         """The bucket an event time lies in."""
         return event_ms // (self.bucket_s * 1000)
 
     def touchpoint_buckets(self, account_id: str, event_ms: int) -> range:
         """In which buckets touchpoints lie that a conversion at this time has to know of."""
-        earliest_ms = event_ms - self.lookback_of(account_id) * 1000
-        return range(self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(event_ms) + MARGIN + 1)
+        first, last = self.touchpoint_span(event_ms - self.lookback_of(account_id) * 1000, event_ms)
+        return range(first, last + 1)
+
+    def touchpoint_span(self, earliest_ms: Time, event_ms: Time) -> tuple[Time, Time]:
+        """The first and the last of these, of conversions that look back so far."""
+        return self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(event_ms) + MARGIN
 
     def conversion_buckets(self, account_id: str, earliest_ms: int, latest_ms: int) -> range:
         """In which buckets conversions lie that have to know of clicks between these times."""
         latest_ms += self.lookback_of(account_id) * 1000
         return range(self.bucket_of(earliest_ms) - MARGIN, self.bucket_of(latest_ms) + MARGIN + 2)
 
-    def link_bucket_of(self, event_ms: int) -> int:
+    def link_bucket_of(self, event_ms: Time) -> Time:
         """The bucket of links an event time lies in."""
         return event_ms // (self.link_bucket_s * 1000)
 
     def link_buckets(self, event_ms: int) -> range:
         """In which buckets links lie that concern a conversion at this time; they may be seen after it."""
+        first, last = self.link_span(event_ms)
+        return range(first, last + 1)
+
+    def link_span(self, event_ms: Time) -> tuple[Time, Time]:
+        """The first and the last of these."""
         earliest_ms, latest_ms = event_ms - self.link_reach_s * 1000, self.latest_ingest_ms(event_ms)
-        return range(self.link_bucket_of(earliest_ms), self.link_bucket_of(latest_ms) + 1)
+        return self.link_bucket_of(earliest_ms), self.link_bucket_of(latest_ms)
 
     def conversion_buckets_of_links(self, bucket: int) -> range:
         """In which buckets conversions lie that links of a bucket concern."""
@@ -113,7 +131,7 @@ class Retention:
         end_s = (bucket + 1) * self.link_bucket_s
         return max(end_s + self.link_reach_s, newest_ingest_ms // 1000) + self.lateness_s
 
-    def latest_ingest_ms(self, event_ms: int) -> int:
+    def latest_ingest_ms(self, event_ms: Time) -> Time:
         """After this, facts in the window of a conversion of that event time may have expired: it is frozen."""
         return event_ms + self.lateness_s * 1000
 
@@ -122,6 +140,7 @@ class Touchpoint(NamedTuple):
     """What attribution needs of one content of a click. `content` is that content as it is stored.
 
     external_id, email, phone: the first HASH_DIGITS of the hash. has_surroundings: they are the content's end.
+    known_as: the identifiers of the person who clicked, the surest first, with the letters of IDENTIFIERS in front.
     """
 
     click_id: str
@@ -142,6 +161,7 @@ class Touchpoint(NamedTuple):
     fbclid: str | None
     has_surroundings: bool
     content: bytes
+    known_as: Sequence[str] = ()
 
     @property
     def surroundings(self) -> bytes | None:
@@ -152,18 +172,6 @@ class Touchpoint(NamedTuple):
     def order(self) -> tuple[int, int, bytes]:
         """Of the contents of one click_id the greatest counts."""
         return self.source_version, self.ingest_ms, self.content
-
-    @property
-    def known_as(self) -> Iterator[str]:
-        """The identifiers of the person who clicked."""
-        if self.external_id:
-            yield f"x{self.external_id}"
-        if self.email:
-            yield f"e{self.email}"
-        if self.phone:
-            yield f"p{self.phone}"
-        if self.visitor_id:
-            yield f"v{self.visitor_id}"
 
 
 class ConversionContent(NamedTuple):
@@ -214,6 +222,8 @@ STORED_TYPES: Mapping[str, str | list[str]] = {
     "fbclid": ["null", "string"],
     "has_surroundings": "boolean",
 }
+#: Those that identify the person who clicked, by the letter in front of their values; the surest first.
+PERSONAL: Mapping[str, str] = {"x": "external_id", "e": "email", "p": "phone", "v": "visitor_id"}
 STORED = json.dumps(
     {
         "type": "record",
@@ -240,13 +250,6 @@ def click_facts(
     values = identifiers_of(clicks, match_on, clicks=None if evidence is None else evidence.click_id)
     facts = []
     for account_id, bucket, rows in _groups(clicks.column("account_id"), event_ms // (retention.bucket_s * 1000)):
-        identifiers: list[str] = []
-        asked: list[bytes] = []
-        positions = rows.tolist()
-        for column in values:
-            given = [row for row in positions if column[row]]
-            identifiers += [column[row] for row in given]
-            asked += [contents[row] for row in given]
         times = event_ms[rows]
         facts.append(
             Entries(
@@ -254,8 +257,7 @@ def click_facts(
                 bucket,
                 retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
                 list(retention.conversion_buckets(account_id, int(times.min()), int(times.max()))),
-                identifiers,
-                asked,
+                *_under_each(values, contents, rows),
             )
         )
     return facts
@@ -271,16 +273,13 @@ def trace_facts(clicks: pa.RecordBatch, evidence: Evidence, ingest_ms: Times, re
     for account_id, bucket, rows in _groups(
         clicks.column("account_id"), evidence.event_ms // (retention.bucket_s * 1000)
     ):
-        positions = rows.tolist()
-        given = [(key, row) for keys in columns for row in positions if (key := keys[row])]
         facts.append(
             Entries(
                 account_id,
                 bucket,
                 retention.bucket_expires_at_s(account_id, bucket, int(ingest_ms[rows].max())),
                 (),
-                [key for key, _ in given],
-                [traces[row] for _, row in given],
+                *_under_each(columns, traces, rows),
             )
         )
     return facts
@@ -298,36 +297,58 @@ def conversion_facts(
 
     `settle_after_s`: seconds from their arrival to when they are first settled; None for never.
     """
-    facts = []
     fbclids = remembered_fbclids(conversions)
     columns = identifiers_of(conversions, match_on, fbclids) + identifiers_of(conversions, SHARED)
-    for account, conversion_id, version, event, ingest, message, click_id, fbclid, *known in zip(
-        conversions.column("account_id").to_pylist(),
+    accounts = conversions.column("account_id").to_pylist()
+    lookback_s = np.array([retention.lookback_of(account_id) for account_id in accounts], np.int64)
+    event_ms = conversions.column("event_time").cast(pa.int64()).to_numpy()
+    bucket = retention.bucket_of(event_ms)
+    first, last = retention.touchpoint_span(event_ms - lookback_s * 1000, event_ms)
+    first_link, last_link = retention.link_span(event_ms)
+    due_ms = [None] * len(accounts) if settle_after_s is None else (ingest_ms + settle_after_s * 1000).tolist()
+    listed = lru_cache(lambda first, last: list(range(first, last + 1)))
+    pack = msgpack.Packer().pack
+    facts = []
+    for account, conversion_id, version, event, ingest, message, click_id, fbclid, times, due, *known in zip(
+        accounts,
         conversions.column("conversion_id").to_pylist(),
         conversions.column("source_version").to_pylist(),
-        conversions.column("event_time").cast(pa.int64()).to_pylist(),
+        event_ms.tolist(),
         ingest_ms.tolist(),
         messages,
         conversions.column("click_id").to_pylist(),
         fbclids,
+        np.stack(
+            [
+                bucket,
+                first,
+                last,
+                first_link,
+                last_link,
+                retention.expire_at_s(lookback_s, event_ms, ingest_ms),
+                retention.buckets_expire_at_s(lookback_s, bucket, ingest_ms),
+            ],
+            axis=1,
+        ).tolist(),
+        due_ms,
         *columns,
         strict=True,
     ):
-        bucket = retention.bucket_of(event)
         identifiers = [name for name in known if name]
         known_as = [name for name in identifiers if name[0] in KINDS]
+        own, *spans, expires_at_s, bucket_expires_at_s = times
         facts.append(
             ConversionFact(
                 account,
                 conversion_id,
-                msgpack.packb((version, ingest, event, click_id, fbclid, known_as, message)),
+                pack((version, ingest, event, click_id, fbclid, known_as, message)),
                 identifiers,
-                bucket,
-                list(retention.touchpoint_buckets(account, event)),
-                list(retention.link_buckets(event)),
-                retention.expires_at_s(account, event, ingest),
-                retention.bucket_expires_at_s(account, bucket, ingest),
-                None if settle_after_s is None else ingest + settle_after_s * 1000,
+                own,
+                listed(*spans[:2]),
+                listed(*spans[2:]),
+                expires_at_s,
+                bucket_expires_at_s,
+                due,
             )
         )
     return facts
@@ -337,8 +358,13 @@ def read_touchpoints(contents: Sequence[bytes]) -> list[Touchpoint]:
     """Of each content the touchpoint, in the same order."""
     if not contents:
         return []
-    columns = [column.to_pylist() for column in pyruhvro.deserialize_array(list(contents), STORED).columns]
-    return [Touchpoint(*values) for values in zip(*columns, contents, strict=True)]
+    columns = {
+        name: column.to_pylist()
+        for name, column in zip(STORED_TYPES, pyruhvro.deserialize_array(list(contents), STORED).columns, strict=True)
+    }
+    names = ([kind + value if value else None for value in columns[name]] for kind, name in PERSONAL.items())
+    known_as = [tuple(filter(None, known)) for known in zip(*names, strict=True)]
+    return list(map(Touchpoint._make, zip(*columns.values(), contents, known_as, strict=True)))
 
 
 def choose_touchpoints(touchpoints: Iterable[Touchpoint]) -> list[Touchpoint]:
@@ -358,6 +384,8 @@ def read_contents(contents: Sequence[HeldContent]) -> list[ConversionContent]:
 
 def choose_conversion(contents: Sequence[ConversionContent], retention: Retention) -> ConversionContent:
     """The content of a conversion that counts. A correction that comes too late for what was known then does not."""
+    if len(contents) == 1:
+        return contents[0]
     greatest_first = sorted(contents, key=lambda content: content.order, reverse=True)
     by_arrival = sorted(greatest_first, key=lambda content: content.ingest_ms)
     chosen = by_arrival[0]
@@ -381,6 +409,15 @@ def _stored(clicks: pa.RecordBatch, ingest_ms: Times, evidence: Evidence | None)
     parts = pyruhvro.serialize_record_batch(batch, STORED, 1) if batch.num_rows else []
     contents = [content for part in parts for content in part.to_pylist()]
     return contents if evidence is None else [content + end for content, end in zip(contents, ends, strict=True)]
+
+
+def _under_each(
+    columns: Sequence[Sequence[Name | None]], contents: Sequence[bytes], rows: Times
+) -> tuple[list[Name], list[bytes]]:
+    """Of each name that some rows have in columns of names, the name and the row's content."""
+    positions = rows.tolist()
+    found = [(name, row) for column in columns for row in positions if (name := column[row])]
+    return [name for name, _ in found], [contents[row] for _, row in found]
 
 
 def _groups(accounts: pa.Array, buckets: Times) -> Iterator[tuple[str, int, Times]]:

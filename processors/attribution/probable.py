@@ -26,9 +26,8 @@ from processors.matching.traces import FoundClicks, Traces, find_clicks, keys_of
 __all__ = ["Candidate", "Gathered", "Match", "Question", "clicks_asked", "gather", "matches", "question_of"]
 
 Ints = npt.NDArray[np.int64]
-#: What is held under a key of a lookup, by bucket and key; b"\0\0" where there are too many.
-Held = Mapping[tuple[int, bytes], bytes]
-MANY = b"\x00\x00"
+#: What is held under a key of a lookup, by bucket and key; None where there are too many.
+Held = Mapping[tuple[int, bytes], Traces]
 PERSONAL = ("email", "phone", "external_id")
 
 
@@ -90,8 +89,7 @@ class Question(NamedTuple):
 
     @staticmethod
     def _pieces(held: Held, key: bytes | None, buckets: range) -> list[Traces]:
-        pieces = [held.get((bucket, key), b"") for bucket in buckets] if key else []
-        return [None if piece == MANY else piece for piece in pieces]
+        return [held.get((bucket, key), b"") for bucket in buckets] if key else []
 
 
 def question_of(conversions: pa.RecordBatch, known_until_ms: Ints, retention: Retention) -> Question:
@@ -214,6 +212,6 @@ def _short(values: Sequence[str | None]) -> Hashes:
 
 
 def _numbers(names: Sequence[str | None]) -> Ints:
-    """A number for each distinct name, -1 for none."""
-    known: dict[str, int] = {}
-    return np.array([known.setdefault(name, len(known)) if name else -1 for name in names], np.int64)
+    """A number for each distinct name, in their order, whatever else there is; -1 for none."""
+    known = {name: number for number, name in enumerate(sorted({name for name in names if name}))}
+    return np.array([known[name] if name else -1 for name in names], np.int64)

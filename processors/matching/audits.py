@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from processors.matching.calibration import Judged
+from processors.matching.deterministic import CLICK_IDS
 from processors.matching.match import FINGERPRINT, LAYERS
 from processors.matching.model import Calibration
 
@@ -48,12 +49,15 @@ class Attributed:
 class Verdict(NamedTuple):
     """person, ad: of conversions without identifier, by what the models said before any calibration.
 
-    identified, identified_right: audited conversions that an identifier matches, and of these the right ads.
+    named, named_right: audited conversions whose click an identifier names, and of these the right ads; identified,
+    identified_right: those of which an identifier names the person only, who may have clicked several ads.
     missing: audits of conversions of which nothing was said; unknown_model: of matches by a model nobody has any more.
     """
 
     person: Judged
     ad: Judged
+    named: int
+    named_right: int
     identified: int
     identified_right: int
     missing: int
@@ -78,11 +82,14 @@ def judge(
     """Hold matches against audits, both by conversion. `calibrations`: of person and ad, by version of the model."""
     person: list[tuple[float, bool]] = []
     ad: list[tuple[float, bool]] = []
-    identified = identified_right = missing = unknown = 0
+    named = named_right = identified = identified_right = missing = unknown = 0
     for conversion_id, audit in sorted(audits.items()):
         match = attributed.get(conversion_id)
         if match is None:
             missing += 1
+        elif match.layer in CLICK_IDS:
+            named += 1
+            named_right += match.ad_id is not None and match.ad_id == audit.ad_id
         elif match.layer not in UNIDENTIFIED:
             identified += 1
             identified_right += match.ad_id is not None and match.ad_id == audit.ad_id
@@ -95,7 +102,7 @@ def judge(
             if right is not None:
                 person.append((_taken_back(of_person, match.person), right))
             ad.append((_taken_back(of_ad, match.ad), right is not False and match.ad_id == audit.ad_id))
-    return Verdict(_judged(person), _judged(ad), identified, identified_right, missing, unknown)
+    return Verdict(_judged(person), _judged(ad), named, named_right, identified, identified_right, missing, unknown)
 
 
 def _is_person(audit: Audit, match: Attributed) -> bool | None:

@@ -5,16 +5,16 @@ so that what is looked up in memory today can be looked up in a store by the sam
 """
 
 import hashlib
-import ipaddress
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from socket import AF_INET6, inet_pton
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 __all__ = [
     "MISSING",
@@ -91,18 +91,19 @@ def evidence_of(events: pa.Table | pa.RecordBatch, page: str, identifiers: Colle
     IDENTIFIERS that are not among `identifiers` are taken for empty.
     """
     text = _Texts(events, IDENTIFIERS - set(identifiers))
-    agents, stems = text.of("user_agent"), text.of("user_agent", _stem)
+    agents, stems, system, browser = text.read("user_agent", _agent, 4)
+    ip, block = text.read("ip", _networks, 2)
+    (site,) = text.read(page, _site, 1)
     language, time_zone = text.of("language"), text.of("time_zone")
     screen = text.screen()
-    system = text.of("user_agent", _system)
     rest = combine(language, time_zone, screen)
     return Evidence(
         event_ms=events.column("event_time").cast(pa.timestamp("ms", "UTC")).cast(pa.int64()).to_numpy(),
-        site=text.of(page, _site),
-        ip=text.of("ip", _address),
-        block=text.of("ip", _block),
+        site=site,
+        ip=ip,
+        block=block,
         system=system,
-        family=combine(system, text.of("user_agent", _browser)),
+        family=combine(system, browser),
         fingerprint=_known(agents, combine(agents, rest)),
         device=_known(agents, combine(stems, rest)),
         screen=screen,
@@ -124,7 +125,8 @@ def hashes_of(events: pa.Table | pa.RecordBatch, name: str) -> Hashes:
 
 def addresses_of(events: pa.Table | pa.RecordBatch) -> Hashes:
     """Column `ip` of their evidence by itself; shape (rows,)."""
-    return _Texts(events, ()).of("ip", _address)
+    addresses: Hashes = _Texts(events, ()).read("ip", _networks, 2)[0]
+    return addresses
 
 
 def together(parts: Sequence[Evidence]) -> Evidence:
@@ -169,15 +171,19 @@ class _Texts:
         self._unread = unread
         self._encoded: dict[str, pa.DictionaryArray] = {}
 
-    def of(self, name: str, reading: "Callable[[pa.Array], pa.Array] | None" = None) -> Hashes:
-        """Hashes of a column, or of what is read from its distinct values; MISSING where null, empty or no column."""
+    def of(self, name: str) -> Hashes:
+        """Hashes of a column; MISSING where null, empty or no column. Shape (rows,)."""
         encoded = self._column(name)
         if encoded is None:
             return np.zeros(self._events.num_rows, np.uint64)
-        values = encoded.dictionary if reading is None else reading(encoded.dictionary)
-        hashes = np.array([hash_text(value) if value else 0 for value in values.to_pylist()] + [0], np.uint64)
-        found: Hashes = hashes[encoded.indices.fill_null(len(hashes) - 1).to_numpy()]
-        return found
+        return _placed(encoded, [_hash_or_missing(value) for value in encoded.dictionary.to_pylist()], 0)
+
+    def read(self, name: str, reading: Callable[[str], tuple[int, ...]], width: int) -> Hashes:
+        """So many hashes that are read from each value; MISSING where null or no column. Shape (width, rows)."""
+        encoded = self._column(name)
+        if encoded is None:
+            return np.zeros((width, self._events.num_rows), np.uint64)
+        return _placed(encoded, [reading(value) for value in encoded.dictionary.to_pylist()], (0,) * width)
 
     def screen(self) -> Hashes:
         """Width, height and pixel ratio together."""
@@ -201,53 +207,60 @@ class _Texts:
         return self._encoded[name]
 
 
-def _stem(agents: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(agents, VERSIONS, r"\1")
-
-
-def _system(agents: pa.Array) -> pa.Array:
-    return _first_of(agents, SYSTEMS)
-
-
-def _browser(agents: pa.Array) -> pa.Array:
-    return _first_of(agents, BROWSERS)
-
-
-def _first_of(texts: pa.Array, names: tuple[str, ...]) -> pa.Array:
-    """Of each text the first of the names that it contains, else `other`."""
-    found = pa.array(["other"] * len(texts), pa.string())
-    for name in reversed(names):
-        found = pc.if_else(pc.match_substring(texts, name), name, found)
+def _placed(encoded: pa.DictionaryArray, hashes: list[Any], nothing: Any) -> Hashes:
+    """What each distinct value gives, where it stands."""
+    found: Hashes = np.array([*hashes, nothing], np.uint64).T[..., encoded.indices.fill_null(len(hashes)).to_numpy()]
     return found
 
 
-def _address(addresses: pa.Array) -> pa.Array:
-    return pa.array([_networks(address)[0] for address in addresses.to_pylist()], pa.string())
+def _hash_or_missing(text: str) -> int:
+    return hash_text(text) if text else 0
 
 
-def _block(addresses: pa.Array) -> pa.Array:
-    return pa.array([_networks(address)[1] for address in addresses.to_pylist()], pa.string())
+@lru_cache(maxsize=50_000)
+def _agent(agent: str) -> tuple[int, int, int, int]:
+    """A user agent, what stays of it when the browser renews itself, its operating system, and the browser."""
+    stem = re.sub(VERSIONS, r"\1", agent, flags=re.ASCII)
+    names = _first_of(SYSTEMS, agent), _first_of(BROWSERS, agent)
+    return _hash_or_missing(agent), _hash_or_missing(stem), hash_text(names[0]), hash_text(names[1])
+
+
+def _first_of(names: tuple[str, ...], text: str) -> str:
+    """The first of the names that the text contains, else `other`."""
+    return next((name for name in names if name in text), "other")
 
 
 @lru_cache(maxsize=400_000)
-def _networks(address: str) -> tuple[str | None, str | None]:
-    """What counts as one address, and its neighbourhood. A home has one IPv6 /64, in which devices change places.
+def _networks(address: str) -> tuple[int, int]:
+    """What counts as one address, and its neighbourhood; zeros where it is none."""
+    network = _network(address)
+    return (0, 0) if network is None else (hash_text(network[0]), hash_text(network[1]))
 
-    >>> _networks("192.0.2.77"), _networks("2001:db8:1:2:3::4"), _networks("not one")
-    (('192.0.2.77', '192.0.2'), ('20010db800010002', '20010db80001'), (None, None))
+
+def _network(address: str) -> tuple[str, str] | None:
+    """The same as text. A home has one IPv6 /64, in which devices change places.
+
+    >>> _network("192.0.2.77"), _network("2001:db8:1:2:3::4"), _network("not one")
+    (('192.0.2.77', '192.0.2'), ('20010db800010002', '20010db80001'), None)
     """
     if ":" not in address:
         block, _, last = address.rpartition(".")
-        return (address, block) if last.isdigit() else (None, None)
+        return (address, block) if last.isdigit() else None
     try:
-        packed = ipaddress.IPv6Address(address).packed
-    except ValueError:
-        return None, None
+        packed = inet_pton(AF_INET6, address)
+    except (OSError, ValueError):  # ValueError: a character that no address has
+        return None
     return packed[:8].hex(), packed[:6].hex()
 
 
-def _site(pages: pa.Array) -> pa.Array:
-    return pa.array([_host(page) for page in pages.to_pylist()], pa.string())
+def _site(page: str) -> tuple[int]:
+    # What comes after belongs to one visit: without it a site has few addresses.
+    return (_hash_of_host(page.partition("?")[0].partition("#")[0]),)
+
+
+@lru_cache(maxsize=50_000)
+def _hash_of_host(page: str) -> int:
+    return _hash_or_missing(_host(page))
 
 
 def _host(page: str) -> str:

@@ -16,10 +16,9 @@ SURROUNDINGS_BYTES = 8 * len(NAMES)
 def surroundings_of(evidence: Evidence) -> list[bytes]:
     """The surroundings of each row; empty where nothing is known of them."""
     columns = np.stack([getattr(evidence, name) for name in NAMES], axis=1)
-    written = columns.astype(">u8").tobytes()
+    written = columns.astype(">u8").view(f"V{SURROUNDINGS_BYTES}").ravel().tolist()
     known = (columns != MISSING).any(axis=1).tolist()
-    size = SURROUNDINGS_BYTES
-    return [written[size * row : size * row + size] if is_known else b"" for row, is_known in enumerate(known)]
+    return [item if is_known else b"" for item, is_known in zip(written, known, strict=True)]
 
 
 def read_surroundings(kept: Sequence[bytes | None]) -> Mapping[str, Hashes]:

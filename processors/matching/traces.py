@@ -4,7 +4,7 @@ A list of traces that has become too long says nothing any more (`None` below): 
 the clicks alone and not on their order, as does everything here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +26,15 @@ from processors.matching.candidates import (
 from processors.matching.evidence import MISSING, Evidence, Hashes
 from processors.matching.tally import DEVICES_AN_ADDRESS, DEVICES_AN_ADDRESS_DAY, devices_of
 
-__all__ = ["TRACE_BYTES", "FoundClicks", "Traces", "find_clicks", "keys_of", "traces_of"]
+__all__ = ["FoundClicks", "Traces", "find_clicks", "keys_of", "traces_of"]
 
 #: visitor and fingerprint are only told apart, for which half of a hash is enough.
 TRACE = np.dtype(
     [("event_s", ">u4"), ("ingest_s", ">u4"), ("visitor", ">u4"), ("fingerprint", ">u4"), ("click_id", ">u8")]
 )
+#: Which lookup, and the hash of what is looked up.
+KEY = np.dtype([("letter", "u1"), ("key", ">u8")])
 FRAMED = np.dtype([("length", ">u2"), ("trace", TRACE)])
-TRACE_BYTES = TRACE.itemsize
 #: The traces of a list, end to end, each with its length in front (2 bytes); None where there are too many.
 Traces = bytes | None
 Flags = npt.NDArray[np.bool_]
@@ -54,7 +55,7 @@ class FoundClicks(NamedTuple):
 
 def keys_of(evidence: Evidence) -> Mapping[str, list[bytes | None]]:
     """By lookup the key of each row under which its trace is kept and looked for; None where it has none."""
-    return {name: list(_written(letter, evidence, lookup)) for letter, (name, lookup) in enumerate(LOOKUPS.items())}
+    return {name: _written(letter, evidence, lookup) for letter, (name, lookup) in enumerate(LOOKUPS.items())}
 
 
 def traces_of(evidence: Evidence, ingest_ms: Ints) -> list[bytes]:
@@ -63,7 +64,7 @@ def traces_of(evidence: Evidence, ingest_ms: Ints) -> list[bytes]:
     traces["event_s"], traces["ingest_s"] = evidence.event_ms // 1000, ingest_ms // 1000
     traces["visitor"], traces["fingerprint"] = devices_of(evidence) & _HALF, evidence.fingerprint & _HALF
     traces["click_id"] = evidence.click_id
-    return [trace.tobytes() for trace in traces]
+    return _each(traces)
 
 
 def find_clicks(
@@ -96,12 +97,17 @@ def find_clicks(
 _HALF = np.uint64(0xFFFFFFFF)
 
 
-def _written(letter: int, evidence: Evidence, lookup: Lookup) -> Iterator[bytes | None]:
+def _written(letter: int, evidence: Evidence, lookup: Lookup) -> list[bytes | None]:
     keys = evidence_keys(evidence, lookup.columns)
-    written = keys.astype(">u8").tobytes()
-    head = bytes([ord("0") + letter])
-    for row, key in enumerate((keys != MISSING).tolist()):
-        yield head + written[8 * row : 8 * row + 8] if key else None
+    written = np.empty(len(keys), KEY)
+    written["letter"], written["key"] = ord("0") + letter, keys
+    return [key if given else None for key, given in zip(_each(written), (keys != MISSING).tolist(), strict=True)]
+
+
+def _each(records: npt.NDArray[np.void]) -> list[bytes]:
+    """The bytes of each record."""
+    found: list[bytes] = records.view(f"V{records.itemsize}").tolist()
+    return found
 
 
 class _Seen:
@@ -124,7 +130,7 @@ class _Seen:
         conversion, traces = conversion[order], traces[order]
         again = (np.diff(conversion, prepend=-1) == 0) & (np.diff(traces["click_id"].astype(np.int64), prepend=0) == 0)
         conversion, traces = conversion[~again], traces[~again]
-        order = np.lexsort((traces["click_id"], -traces["event_s"].astype(np.int64), conversion))
+        order = np.lexsort((~traces["click_id"], -traces["event_s"].astype(np.int64), conversion))
         self._conversion, self._traces = conversion[order], traces[order]
         self._countless |= np.bincount(conversion, minlength=self._count) > MOST_CLICKS
 

@@ -7,7 +7,6 @@ worked on, the one stored second is read together with the first.
 At 100 times today's load one Redis core is the limit of a shard (docs/scaling.md); more shards then.
 """
 
-import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +15,17 @@ from typing import Any
 
 import msgpack
 
-from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries, Identifier
+from schemas.facts import (
+    LINK_HEAD_BYTES,
+    TRACE_BYTES,
+    ConversionFact,
+    Entries,
+    Held,
+    HeldContent,
+    HeldConversion,
+    HeldEntries,
+    Identifier,
+)
 from schemas.spans import Partition, Span
 from sinks.redis.connection import RedisConnection, packed
 from sinks.redis.fences import Fences, field_of
@@ -35,8 +44,15 @@ MAX_ENTRIES = 500
 #: under one key of a lookup: an address or a device that so many have says nothing.
 MAX_LINKS = 200
 MAX_TRACES = 200
+#: In front of an entry of a list: its length.
+FRAME_BYTES = 2
 #: By the letter in their keys: how many entries a list may have, and how few bytes an entry takes.
-LIMITS = {"t": (MAX_ENTRIES, 3), "g": (MAX_LINKS, 12), "e": (MAX_TRACES, 26)}
+LIMITS = {
+    "t": (MAX_ENTRIES, FRAME_BYTES + 1),
+    "g": (MAX_LINKS, FRAME_BYTES + LINK_HEAD_BYTES + 1),
+    "e": (MAX_TRACES, FRAME_BYTES + TRACE_BYTES),
+}
+#: What stands for a list with more.
 MANY = b"\x00\x00"
 KEYS_A_SCAN = 1_000
 
@@ -106,11 +122,12 @@ class AttributionStore:
 
     async def traces(
         self, asked: Mapping[tuple[str, int], Collection[bytes]]
-    ) -> Mapping[tuple[str, int, bytes], bytes]:
+    ) -> Mapping[tuple[str, int, bytes], bytes | None]:
         """What is held under keys of lookups: by account, bucket and key the traces end to end, each with its length
-        in front, or MANY. Raises Unavailable, Refused.
+        in front; None where there are too many. Raises Unavailable, Refused.
         """
-        return await self._lists("e", asked)
+        found = await self._lists("e", asked)
+        return {where: None if entries == MANY else entries for where, entries in found.items()}
 
     async def clicks(
         self, asked: Mapping[tuple[str, int], Collection[bytes]]
@@ -170,18 +187,18 @@ class AttributionStore:
         *,
         is_end: bool,
     ) -> Held:
-        answers = []
+        answers, facts = [], [(_packed_fact(fact), fact) for fact in conversions]
         for prefix in self._prefixes:  # every shard, for each keeps a fence
-            here = {letter: [fact for fact in facts if self._is_at(prefix, fact)] for letter, facts in entries.items()}
+            here = {letter: [item for item in some if self._is_at(prefix, item)] for letter, some in entries.items()}
             calls: list[tuple[str, tuple[Any, ...]]] = [("touchpoints", part) for part in _entries_parts(here)]
-            stored = [fact for fact in conversions if self._is_at(prefix, fact)]
+            stored = [(content, fact) for content, fact in facts if self._is_at(prefix, fact)]
             calls += [("conversions", part) for part in _conversion_parts(stored)]
             calls = calls or [("touchpoints", ((),))]
             for number, (name, part) in enumerate(calls, 1):
                 is_last = is_end and number == len(calls)
                 payload = (MAX_ENTRIES, *part)
                 answers.append(await self.fences.run(self._scripts[name], prefix, span, payload, is_end=is_last))
-        return _held(answers)
+        return _held(answers, facts)
 
     async def _lists(
         self, letter: str, asked: Mapping[tuple[str, int], Collection[bytes]]
@@ -241,15 +258,13 @@ def _entries_parts(entries: Mapping[str, Sequence[Entries]]) -> Iterator[tuple[l
         yield (part,)
 
 
-def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[Any], list[Any]]]:
-    """The conversions, and by bucket what leads to them."""
+def _conversion_parts(facts: Sequence[tuple[bytes, ConversionFact]]) -> Iterator[tuple[list[Any], list[Any]]]:
+    """The conversions, each with what is held of it, and by bucket what leads to them."""
     for start in range(0, len(facts), CONVERSIONS_A_SCRIPT):
         stored = []
         groups: dict[tuple[str, int], tuple[list[int], list[str], list[str]]] = {}
-        for fact in facts[start : start + CONVERSIONS_A_SCRIPT]:
+        for content, fact in facts[start : start + CONVERSIONS_A_SCRIPT]:
             tenant = _tenant(fact.account_id)
-            buckets = fact.touchpoint_buckets, fact.link_buckets
-            content = packed((fact.identifiers, *buckets, fact.bucket, fact.bucket_expires_at_s, fact.content))
             stored.append((tenant, fact.id, content, fact.expires_at_s, fact.due_ms or False))
             expiries, identifiers, ids = groups.setdefault((tenant, fact.bucket), ([], [], []))
             expiries.append(fact.bucket_expires_at_s)
@@ -258,21 +273,23 @@ def _conversion_parts(facts: Sequence[ConversionFact]) -> Iterator[tuple[list[An
         yield stored, [(*key, max(expiries), names, ids) for key, (expiries, names, ids) in groups.items()]
 
 
-def _held(answers: Sequence[Any]) -> Held:
+def _held(answers: Sequence[Any], stored: Sequence[tuple[bytes, ConversionFact]] = ()) -> Held:
+    """What the scripts have read. What was `stored` by them need not be unpacked once more."""
+    known = {content: HeldContent(list(fact.identifiers), fact.content) for content, fact in stored}
     # What several scripts of a chunk have read is there several times; the last reading is the fullest.
     conversions: dict[tuple[bytes, bytes], HeldConversion] = {}
     touchpoints: dict[tuple[bytes, bytes, int], bytes] = {}
     links: dict[tuple[bytes, bytes, int], bytes] = {}
     for found, *others in answers:
         for tenant, conversion_id, contents, reached, cut in zip(*_columns(found, 5), strict=True):
-            facts = [msgpack.unpackb(content, raw=True) for content in contents]
+            facts = [known.get(content) or _content(content) for content in contents]
             conversions[tenant, conversion_id] = HeldConversion(
                 _account_id(tenant),
                 conversion_id.decode(),
-                [_content(fact) for fact in facts if not isinstance(fact, int)],
+                [fact for fact in facts if fact is not None],
                 [identifier.decode() for identifier in reached],
                 cut,
-                sum(isinstance(fact, int) for fact in facts),
+                facts.count(None),
             )
         for lists, flat in zip((touchpoints, links), others, strict=True):
             for tenant, identifier, bucket, entries in zip(*_columns(flat, 4), strict=True):
@@ -296,9 +313,16 @@ def _account_id(tenant: bytes) -> str:
     return tenant.partition(b":")[2].decode()
 
 
-def _content(fact: Sequence[Any]) -> HeldContent:
-    identifiers, *_, content = fact
-    return HeldContent([identifier.decode() for identifier in identifiers], content)
+def _packed_fact(fact: ConversionFact) -> bytes:
+    """What is held of a conversion, for `_content` to read."""
+    buckets = fact.touchpoint_buckets, fact.link_buckets
+    return packed((fact.identifiers, *buckets, fact.bucket, fact.bucket_expires_at_s, fact.content))
+
+
+def _content(held: bytes) -> HeldContent | None:
+    """What is held of a conversion; None for the mark of its having been settled."""
+    fact = msgpack.unpackb(held, raw=True)
+    return None if isinstance(fact, int) else HeldContent([name.decode() for name in fact[0]], fact[-1])
 
 
 def _entries_of(lists: Mapping[int, bytes]) -> HeldEntries:
@@ -309,6 +333,6 @@ def _entries_of(lists: Mapping[int, bytes]) -> HeldEntries:
 def _entries(entries: bytes) -> Iterator[bytes]:
     position = 0
     while position < len(entries):
-        (length,) = struct.unpack_from(">H", entries, position)
-        position += 2 + length
-        yield entries[position - length : position]
+        start = position + FRAME_BYTES
+        position = start + (entries[position] << 8 | entries[position + 1])
+        yield entries[start:position]

@@ -1,6 +1,5 @@
 """The loader: every topic into its ClickHouse table, each record once."""
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from sinks.dead_letters import DeadLetters, RawRecord
 from sinks.errors import Refused, Unavailable
 from streams.admin import registry, require_same_topics, topic_ids
 from streams.clickhouse import connect, migrations
+from streams.collector import spare_the_collector
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.loader.blocks import CommitNote, Limits, Range
 from streams.loader.partitions import PartitionLost, Partitions, Stopping
@@ -114,7 +114,7 @@ class Loader:
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Load until `should_stop`. Raises what is unexpected, with nothing committed past it."""
         self._partitions.join(should_stop)
-        _spare_the_collector()
+        spare_the_collector()
         try:
             while not should_stop():
                 self._require_same_topics()
@@ -311,9 +311,3 @@ def _offsets(records: Sequence[Message]) -> Int64s:
     if last - first == len(records) - 1:
         return np.arange(first, last + 1, dtype=np.int64)
     return np.fromiter(map(Message.offset, records), np.int64, len(records))
-
-
-def _spare_the_collector() -> None:
-    """Records come by the ten thousand and are freed by their last reference: looking at each again costs a third."""
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 1_000)

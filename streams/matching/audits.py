@@ -14,7 +14,7 @@ __all__ = ["AUDITS", "attributed_conversions", "audits_of", "credited"]
 AUDITS = "audits"
 COLUMNS = (
     *("account_id", "conversion_id", "epoch", "facts_held", "click_id", "layer", "model_version"),
-    *("confidence_person", "confidence_ad", "candidates", "touchpoints"),
+    *("confidence_person", "confidence_ad", "credited_click_id", "candidates", "touchpoints"),
 )
 
 
@@ -51,24 +51,16 @@ def attributed_conversions(
 
 
 def credited(row: Mapping[str, Any]) -> Attributed:
-    """Who an attributed conversion was credited to, from its record.
-
-    Among the candidates it is the likeliest ad of the credited person, whose clicks are the touchpoints; where there
-    are no candidates, the touchpoint whose click id the conversion knew, else the last.
+    """Who an attributed conversion was credited to, from its record; of records that do not name the click, what they
+    leave to conclude.
     """
     touchpoints, candidates = row["touchpoints"], row["candidates"]
     clicks = {touchpoint["click_id"] for touchpoint in touchpoints}
-    likely: dict[str | None, float] = defaultdict(float)
-    for candidate in candidates:
-        if candidate["click_id"] in clicks or not clicks:
-            likely[candidate["ad_id"]] += candidate["probability"]
-    if likely:
-        ad_id = max(likely, key=lambda ad: likely[ad])
-    else:
-        known = [touchpoint for touchpoint in touchpoints if touchpoint["click_id"] == row["click_id"]]
-        ad_id = (known or touchpoints)[-1]["ad_id"] if touchpoints else None
+    ads = {click["click_id"]: click["ad_id"] for click in (*candidates, *touchpoints)}
+    click_id = row["credited_click_id"]
+    ad_id = ads.get(click_id) if click_id else _concluded_ad(row, clicks)
     if not clicks and candidates:
-        clicks = {max(candidates, key=lambda candidate: candidate["probability"])["click_id"]}
+        clicks = {click_id or max(candidates, key=lambda candidate: candidate["probability"])["click_id"]}
     visitors = {touchpoint["visitor_id"] for touchpoint in touchpoints} - {None}
     return Attributed(
         layer=row["layer"],
@@ -78,3 +70,18 @@ def credited(row: Mapping[str, Any]) -> Attributed:
         ad_id=ad_id,
         known_as=frozenset(clicks | visitors),
     )
+
+
+def _concluded_ad(row: Mapping[str, Any], clicks: Collection[str]) -> str | None:
+    """Among the candidates the likeliest ad of the credited person, whose clicks are the touchpoints; where there are
+    no candidates, that of the touchpoint whose click id the conversion knew, else of the last.
+    """
+    touchpoints = row["touchpoints"]
+    likely: dict[str | None, float] = defaultdict(float)
+    for candidate in row["candidates"]:
+        if candidate["click_id"] in clicks or not clicks:
+            likely[candidate["ad_id"]] += candidate["probability"]
+    if likely:
+        return max(likely, key=lambda ad: likely[ad])
+    known = [touchpoint for touchpoint in touchpoints if touchpoint["click_id"] == row["click_id"]]
+    return (known or touchpoints)[-1]["ad_id"] if touchpoints else None

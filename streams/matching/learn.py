@@ -200,9 +200,12 @@ def _on_audits(audits: Mapping[str, Audit], verdict: Verdict) -> Iterator[str]:
     if not audits:
         return
     yield f"{len(audits)} audits: {len(verdict.ad.right)} calibrate its confidences"
-    if verdict.identified:
-        share = verdict.identified_right / verdict.identified
-        yield f"of {verdict.identified} that an identifier matches {share:.1%} have the right ad"
+    for what, count, right in (
+        ("click", verdict.named, verdict.named_right),
+        ("person", verdict.identified, verdict.identified_right),
+    ):
+        if count:
+            yield f"of {count} whose {what} an identifier names {right / count:.1%} have the right ad"
     if verdict.missing:
         yield f"{verdict.missing} are of conversions that have not been attributed"
     if verdict.unknown_model:

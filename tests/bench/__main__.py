@@ -4,6 +4,7 @@ python -m tests.bench                         codec and throughput
 python -m tests.bench --quick throughput      small, to see that it runs: no figures to quote
 python -m tests.bench throughput --subjects lane,clicks
 python -m tests.bench credit                  how long models take on the demo's paths
+python -m tests.bench steps                   what each step of the attribution role costs a record
 python -m tests.bench memory --millions 20    whether a role's memory stays what it was
 python -m tests.bench profile clicks          where a subject's processor time goes
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.bench import codec, credit, memory, profiling, throughput
+from tests.bench import codec, credit, memory, profiling, steps, throughput
 from tests.bench.machine import facts
 from tests.bench.processes import BenchmarkFailed
 from tests.bench.testbed import QUICK, Sizes, open_testbed
@@ -91,6 +92,12 @@ def _credit(arguments: Arguments, console: Console) -> Iterator[Any]:
     yield [item._asdict() for item in found]
 
 
+def _steps(arguments: Arguments, console: Console) -> Iterator[Any]:
+    found = list(steps.run())
+    console.print(steps.table(found))
+    yield [item._asdict() for item in found]
+
+
 def _throughput(arguments: Arguments, console: Console) -> Iterator[Any]:
     wanted = [throughput.subject_named(key) for key in arguments.subjects.split(",") if key] or throughput.SUBJECTS
     with open_testbed(_sizes(arguments), console.print) as bed:
@@ -112,6 +119,7 @@ def _profile(arguments: Arguments, console: Console) -> None:
 BENCHMARKS: Mapping[str, Callable[[Arguments, Console], Iterator[Any]]] = {
     "codec": _codec,
     "credit": _credit,
+    "steps": _steps,
     "throughput": _throughput,
     "memory": _memory,
 }

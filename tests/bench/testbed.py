@@ -130,14 +130,18 @@ class Testbed:
 
     def renew_state(self, dataset: str) -> None:
         """Remove what the attribution role keeps in Redis, and have its clicks begin at their beginning, its
-        conversions at their end.
+        conversions and the links it has published at their end.
         """
         settings = self.settings(dataset)
         self._remove_keys(settings.namespace)
-        skipped = self.skip(dataset, "conversions", settings.group("attribution"))
-        names = {contract: self.topic(dataset, contract) for contract in ("clicks", "conversions")}
+        group, passed = settings.group("attribution"), ("conversions", "identity-links")
+        names = {contract: self.topic(dataset, contract) for contract in ("clicks", *passed)}
         ids = topic_ids(settings.kafka.client(), list(names.values()))
-        ends = {Partition(ids[names["conversions"]], number): end for number, end in skipped.items()}
+        ends = {
+            Partition(ids[names[contract]], number): end
+            for contract in passed
+            for number, end in self.skip(dataset, contract, group).items()
+        }
         clicks = {Partition(ids[names["clicks"]], number): 0 for number in range(settings.kafka.partitions)}
         asyncio.run(_begin(settings, clicks | ends))
 

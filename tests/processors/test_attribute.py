@@ -101,10 +101,20 @@ def test_layers(fields: dict[str, Any], clicks: list[tuple[str, str]], layer: st
     assert len(path(row)) == (0 if layer == "none" else len(clicks))
 
 
+@pytest.mark.parametrize(
+    ("fields", "credited"),
+    [({}, "k3"), ({"click_id": "k1"}, "k1"), ({"fbclid": "f"}, "k2"), ({"click_id": "lost", "fbclid": "f"}, "k2")],
+)
+def test_the_credited_click_is_the_one_that_is_remembered_else_the_last(fields: dict[str, Any], credited: str) -> None:
+    clicks = [click("k1", 30, fbclid="f"), click("k2", 20, fbclid="f"), click("k3", 10)]
+    [row] = attribute_at_once(clicks, [conversion(**fields)], RETENTION).values()
+    assert row["credited_click_id"] == credited
+
+
 def test_nothing_known_is_a_record_too() -> None:
     [row] = attribute_at_once([], [conversion(value_micros=5, currency="EUR")], RETENTION).values()
     assert (row["touchpoints"], row["credits"], row["layer"], row["facts_held"]) == ([], [], "none", 1)
-    assert (row["attributed_fbclid"], row["fbclid_first_seen"]) == (None, None)
+    assert (row["attributed_fbclid"], row["fbclid_first_seen"], row["credited_click_id"]) == (None, None, None)
     assert (row["value_micros"], row["currency"]) == (5, "EUR")
 
 

@@ -152,5 +152,6 @@ def test_what_is_stored_of_a_click_is_what_attribution_needs() -> None:
         "event_ms": 1_000,
         "has_surroundings": False,
         "content": content,
+        "known_as": ("e" + "a" * 32, "vv1"),
     }
     assert not any(value.encode() in content for value in personal.values())  # of a hash only a part

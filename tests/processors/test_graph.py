@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.attribution.graph import STRONG, Graph, Link, links_of
+from processors.attribution.links import LINK_HEAD
+from schemas.facts import LINK_HEAD_BYTES
 
 identifiers = st.builds("{}{}".format, st.sampled_from("xepcolv"), st.sampled_from("1234"))
 links = st.builds(
@@ -59,3 +61,7 @@ def test_links_of_a_record_join_all_it_carries(carried: list[str]) -> None:
     assert all(link.first < link.second for link in found)
     reached = {name for link in found for name in link[1:]}
     assert reached == (set(carried) if len(set(carried)) > 1 else set())
+
+
+def test_a_link_has_no_fewer_bytes_than_the_store_reckons_with() -> None:
+    assert LINK_HEAD.size == LINK_HEAD_BYTES

@@ -15,8 +15,8 @@ from tests.bench.subjects.process import Job, Stopwatch, main
 
 
 def attribution(job: Job, stopwatch: Stopwatch) -> None:
-    """Whatever is left of its inputs: clicks, conversions or both."""
-    run_until_over(create_attribution_app(load_settings(), RoleMetrics()), stopwatch)
+    """Whatever is left of its inputs; the records of one of them count."""
+    run_until_over(create_attribution_app(load_settings(), RoleMetrics()), job.topic, stopwatch)
 
 
 def load(job: Job, stopwatch: Stopwatch) -> None:

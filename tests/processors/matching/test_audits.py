@@ -36,7 +36,8 @@ def test_identifiers_are_counted_and_calibrate_nothing() -> None:
     attributed = {"a": match(layer="click_id"), "b": match(layer="email"), "c": match(layer="visitor_id", ad_id=None)}
     audits = {"a": Audit("ad-1"), "b": Audit("ad-2"), "c": Audit(None), "d": Audit("ad-1")}
     verdict = judge(audits, attributed, PLAIN)
-    assert (verdict.identified, verdict.identified_right, verdict.missing) == (3, 1, 1)
+    assert (verdict.named, verdict.named_right) == (1, 1)
+    assert (verdict.identified, verdict.identified_right, verdict.missing) == (2, 0, 1)
     assert verdict.version == ""
     assert len(verdict.ad.right) == len(verdict.person.right) == 0
 

@@ -1,18 +1,20 @@
 """What a store of traces finds is what is found in memory."""
 
+import random
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processors.matching.candidates import COUNTLESS, ClickIndex
 from processors.matching.evidence import Evidence
 from processors.matching.tally import DEVICES_AN_ADDRESS_DAY
 from processors.matching.traces import FoundClicks, find_clicks, keys_of, traces_of
+from schemas.facts import TRACE_BYTES
 from tests.processors.matching.events import START_MS, click, evidence
 
 OTHER = {"user_agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/138.0.0.0", "screen_width": 1920, "language": "de-DE"}
@@ -39,6 +41,10 @@ def stored(clicks: Evidence, ingest_ms: Sequence[int]) -> dict[bytes, list[bytes
     return {key: list(traces) for key, traces in lists.items()}
 
 
+def test_a_trace_has_the_length_that_the_store_reckons_with() -> None:
+    assert [len(trace) for trace in traces_of(evidence(click(1, 0)), np.array([START_MS]))] == [TRACE_BYTES]
+
+
 def find(conversions: Evidence, lists: dict[bytes, list[bytes]], until_ms: int = ALWAYS) -> FoundClicks:
     held = {
         name: [[b"".join(lists.get(key, []))] if key else [] for key in keys]
@@ -51,6 +57,7 @@ def named(found: FoundClicks) -> list[tuple[int, int]]:
     return list(zip(found.pairs.conversion.tolist(), found.click_id[found.pairs.click].tolist(), strict=True))
 
 
+@example([(0, 0, {})] * 9, [(700, {})], random.Random(1))  # of more at one time than a list is read deep
 @given(CLICKS, CONVERSIONS, st.randoms())
 def test_it_finds_what_is_found_in_memory_in_any_order(clicks: list[Any], bought: list[Any], dice: Any) -> None:
     rows = [

@@ -100,7 +100,7 @@ def test_without_an_account_every_row_names_its_own(deployment: Settings, tmp_pa
 
 def row(**changes: Any) -> dict[str, Any]:
     usual = {"layer": "probabilistic", "model_version": "m", "confidence_person": 0.9, "confidence_ad": 0.8}
-    return {**usual, "click_id": None, "candidates": [], "touchpoints": [], **changes}
+    return {**usual, "click_id": None, "credited_click_id": None, "candidates": [], "touchpoints": [], **changes}
 
 
 def candidate(click_id: str, ad_id: str | None, probability: float) -> dict[str, Any]:
@@ -131,6 +131,17 @@ OTHER = candidate("k9", "x", 0.5)
             ),
             "b",
             {"k1", "k2", "k3", "v1"},
+        ),
+        # The click is named: nothing is left to conclude.
+        (
+            row(candidates=[candidate("k1", "a", 0.3), candidate("k2", "b", 0.1)], credited_click_id="k2"),
+            "b",
+            {"k2"},
+        ),
+        (
+            row(layer="email", touchpoints=[touchpoint("k1", "a"), *OF_B], credited_click_id="k1"),
+            "a",
+            {"k1", "k2", "k3"},
         ),
         # Kept and not used.
         (row(candidates=[candidate("k1", "a", 0.3), candidate("k2", "b", 0.1)]), "a", {"k1"}),

@@ -190,7 +190,7 @@ def test_audits_calibrate_a_version_of_its_own(settings: Settings, market: Table
 
     said = done("learn", "matching", "--account", "acme", "--again")
     assert "301 audits: 270 calibrate its confidences" in said
-    assert "of 30 that an identifier matches 50.0% have the right ad" in said
+    assert "of 30 whose click an identifier names 50.0% have the right ad" in said
     assert "1 are of conversions that have not been attributed" in said
     *_, before, after = records(settings)
     assert after["audits"] == 270
