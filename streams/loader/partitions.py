@@ -31,7 +31,7 @@ from streams.offsets import SETTLING
 from streams.patience import Patience
 from streams.settings import KafkaSettings
 
-__all__ = ["PartitionLost", "Partitions", "Stopping"]
+__all__ = ["MemberFenced", "PartitionLost", "Partitions", "Stopping"]
 
 Key = tuple[str, int]
 Loaded = Mapping[tuple[str, int], int]
@@ -48,7 +48,6 @@ FENCED = (
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.FENCED_INSTANCE_ID,
     KafkaError._ASSIGNMENT_LOST,
 )
 
@@ -66,6 +65,16 @@ log = logging.getLogger(__name__)
 
 class PartitionLost(Exception):
     """The partition was taken away while one of its blocks was being loaded."""
+
+
+class MemberFenced(Exception):
+    """The group has given the name of this static member to another: it gets nothing more, and cannot join again."""
+
+    def __init__(self, error: KafkaError) -> None:
+        super().__init__(
+            f"{error.str()}. Either a second process was given the same kafka.group_instance_id, or Kafka was away "
+            "while this one joined again; then it only has to be started."
+        )
 
 
 class Stopping(Exception):
@@ -130,7 +139,7 @@ class Partitions:
         self._consumer.resume(starts)
 
     def poll(self, wait_s: float) -> None:
-        """Take what there is, for at most so long. Raises RecordsGone, KafkaException."""
+        """Take what there is, for at most so long. Raises RecordsGone, MemberFenced."""
         messages = self._consumer.consume(POLL_RECORDS, wait_s)
         self.polled_at = now = time.monotonic()
         if any(map(Message.error, messages)):
@@ -158,7 +167,7 @@ class Partitions:
             self._consumer.resume(self._consumer.assignment())
 
     def commit(self, topic: str, block: Range, offset: int, note: CommitNote) -> None:
-        """Commit a position of the block's partition. Raises PartitionLost, Unavailable."""
+        """Commit a position of the block's partition. Raises PartitionLost, MemberFenced, Unavailable."""
         position = TopicPartition(topic, block.partition, offset, note.text())
         try:
             self._consumer.commit(offsets=[position], asynchronous=False)
@@ -197,8 +206,8 @@ class Partitions:
             key = (message.topic(), message.partition())
             log_start, log_end = (self._ends([key], which)[key] for which in (OFFSET_BEGINNING, OFFSET_END))
             raise RecordsGone(*key, message.offset(), log_start, log_end)
-        if error.fatal():
-            raise KafkaException(error)
+        if error.code() == KafkaError._FATAL:  # said once: from here on the client is silent
+            raise MemberFenced(error)
         self._metrics.errors.labels("consume").inc()
         log.warning("%s", error)
         return True
@@ -290,7 +299,9 @@ def _answer(question: Callable[[], list[TopicPartition]]) -> list[TopicPartition
 
 
 def _explained(error: KafkaError) -> Exception:
-    """Unavailable for what passes, the client's own exception for what does not."""
+    """Unavailable for what passes, MemberFenced or the client's own exception for what does not."""
+    if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL):
+        return MemberFenced(error)
     if error.retriable() or error.code() in PASSING:
         return Unavailable(f"Kafka does not answer: {error.str()}")
     failed: Exception = KafkaException(error)

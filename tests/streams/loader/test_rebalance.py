@@ -16,6 +16,7 @@ from streams.admin import topic_ids
 from streams.clickhouse import connect, migrations
 from streams.loader.blocks import CommitNote
 from streams.loader.loader import Loader
+from streams.loader.partitions import MemberFenced
 from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
 from tests.integration.roles import Role
@@ -179,6 +180,26 @@ def test_a_static_member_is_back_without_a_rebalance(deployment: Settings, monke
         assert revoked == before
         assert not other.has_stopped()
     assert loaded(deployment) == ids(*range(800))
+
+
+def test_a_static_member_whose_name_another_takes_says_so_and_stops(
+    deployment: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPENDLOOP_KAFKA__GROUP_INSTANCE_ID", "first")
+    static = load_settings()
+
+    def work_until_another_comes() -> None:
+        with running(static) as first:
+            wait_for(lambda: "first" in members_with_partitions(deployment), "a share of the static member")
+            with running(static) as second:
+                wait_for(first.has_stopped)
+                publish(deployment, 0, 400)
+                wait_for(lambda: is_caught_up(deployment))
+                assert not second.has_stopped()
+
+    with pytest.raises(MemberFenced, match="group_instance_id"):
+        work_until_another_comes()
+    assert loaded(deployment) == ids(*range(400))
 
 
 def note_revokes(loader: Loader, revoked: list[int]) -> None:
