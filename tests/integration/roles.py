@@ -14,7 +14,7 @@ from streams.clickhouse import connect
 from streams.offsets import Offsets
 from streams.settings import Settings
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 COMMANDS = {
     **{name: ["worker", name] for name in ("attribution", "credit", "totals")},
     "loader": ["load"],
