@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 
 from sinks.clickhouse.path_counts import Period, converting_accounts
@@ -45,7 +46,8 @@ class ModelCredit:
 
     def run(self) -> None:
         """Compute until told to stop. Raises what is unexpected."""
-        self._ticks.run(self._compute)
+        with closing(self._ticks):
+            self._ticks.run(self._compute)
 
     def _compute(self, tick: Tick) -> int:
         self._wait_until_loaded()

@@ -98,10 +98,12 @@ class Ticks:
                     self._tick(as_of_ms, due, compute)
         except Stopping:
             log.info("stopped; what is due is computed at the next start")
-        finally:
-            self._ownership.leave()
-            self._offsets.close()
-            self.clickhouse.close()
+
+    def close(self) -> None:
+        """Leave the group: until a member has, or is taken for dead, the others of a group that changes wait for it."""
+        self._ownership.leave()
+        self._offsets.close()
+        self.clickhouse.close()
 
     def breathe(self) -> None:
         """Stay in the group, in the midst of a long computation. Raises Stopping."""

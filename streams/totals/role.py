@@ -66,8 +66,14 @@ class AttributionTotals:
 
     def run(self) -> None:
         """Compute until told to stop. Raises what is unexpected."""
-        with self._models, closing(self._schemas):
+        with closing(self):
             self._ticks.run(self.compute)
+
+    def close(self) -> None:
+        """Leave the group, and close all connections."""
+        self._ticks.close()
+        self._models.close()
+        self._schemas.close()
 
     def compute(self, tick: Tick) -> int:
         """The totals of a scheduled time; how many accounts have some. Raises Stopping."""

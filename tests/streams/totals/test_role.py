@@ -4,6 +4,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -108,11 +109,16 @@ def lend_model(settings: Settings, account_id: str) -> None:
     client.close()
 
 
+def a_role(settings: Settings, metrics: RoleMetrics | None = None) -> "closing[AttributionTotals]":
+    """In this process; one that is left open stays in the group, and those that join wait for it."""
+    return closing(AttributionTotals(settings, metrics or RoleMetrics(CollectorRegistry()), lambda: False))
+
+
 def compute(settings: Settings, loader: Role, metrics: RoleMetrics | None = None) -> int:
     """Totals as of now; says which time that is."""
     as_of_ms = int(time.time() * 1000) + 1
-    role = AttributionTotals(settings, metrics or RoleMetrics(CollectorRegistry()), lambda: False)
-    role.compute(Tick(as_of_ms, lambda account_id: True))
+    with a_role(settings, metrics) as role:
+        role.compute(Tick(as_of_ms, lambda account_id: True))
     wait_until_loaded(settings, [loader], OUTPUT)
     return as_of_ms
 
@@ -217,11 +223,11 @@ def test_what_was_broken_off_is_said_again_to_the_letter(
             raise KeyboardInterrupt
 
         patch.setattr(Publisher, "publish_batch", half)
-        broken = AttributionTotals(deployment, RoleMetrics(CollectorRegistry()), lambda: False)
-        with pytest.raises(KeyboardInterrupt):
+        with a_role(deployment) as broken, pytest.raises(KeyboardInterrupt):
             broken.compute(tick)
     for _ in range(2):
-        AttributionTotals(deployment, RoleMetrics(CollectorRegistry()), lambda: False).compute(tick)
+        with a_role(deployment) as role:
+            role.compute(tick)
     wait_until_loaded(deployment, [loader], OUTPUT)
 
     said = defaultdict(list)

@@ -118,7 +118,10 @@ def test_every_record_once_and_in_order_and_the_end_is_committed(settings: Setti
         chunks.append(chunk)
         seen[chunk.partition] += [int(record.value) for record in chunk.records]
 
-    asyncio.run(run_until(lane(settings, source, work), lambda: sum(map(len, seen.values())) == 12_000))
+    def is_done() -> bool:
+        return sum(map(len, seen.values())) == 12_000 and all(chunk.is_finished for chunk in chunks)
+
+    asyncio.run(run_until(lane(settings, source, work), is_done))
     assert seen == {0: list(range(0, 12_000, 2)), 1: list(range(1, 12_000, 2))}
     assert source.committed(settings.group("lane")) == 12_000
     assert len(chunks) < 100
