@@ -22,6 +22,7 @@ from processors.attribution.links import link_entries, links_carried
 from processors.matching.evidence import evidence_of
 from schemas.client.writer import RecordWriter
 from schemas.definitions import definition
+from schemas.facts import Entries
 from schemas.spans import Partition, Span
 from schemas.topics import TOPICS
 from sinks.redis.attribution_store import AttributionStore
@@ -106,10 +107,7 @@ async def _clicks(
 ) -> None:
     for span, messages, times in _chunks("clicks", partition, clicks):
         count = len(messages)
-        with watch.step("decode and check", count):
-            batch = DECODERS["clicks"].decode(messages, times).batch
-        with watch.step("links", count):
-            links = link_entries(links_carried(batch, times, RETENTION), RETENTION)
+        batch, links = _decoded("clicks", messages, times, watch)
         evidence = None
         if has_evidence:
             with watch.step("evidence", count):
@@ -127,10 +125,7 @@ async def _clicks(
 async def _conversions(store: AttributionStore, partition: Partition, conversions: pa.Table, watch: Stopwatch) -> None:
     for span, messages, times in _chunks("conversions", partition, conversions):
         count = len(messages)
-        with watch.step("decode and check", count):
-            batch = DECODERS["conversions"].decode(messages, times).batch
-        with watch.step("links", count):
-            links = link_entries(links_carried(batch, times, RETENTION), RETENTION)
+        batch, links = _decoded("conversions", messages, times, watch)
         with watch.step("facts", count):
             facts = conversion_facts(batch, messages, times, RETENTION, settle_after_s=900)
         with watch.step("store, and read what is held", count):
@@ -145,6 +140,14 @@ async def _conversions(store: AttributionStore, partition: Partition, conversion
             result = assemble(batch, pending, Origin("conversions", "", 0), RULES)
         with watch.step("encode", count):
             WRITER.encode(result)
+
+
+def _decoded(topic: str, messages: list[bytes], times: Any, watch: Stopwatch) -> tuple[pa.RecordBatch, list[Entries]]:
+    """The records, and what they say of who is the same person."""
+    with watch.step("decode and check", len(messages)):
+        batch = DECODERS[topic].decode(messages, times).batch
+    with watch.step("links", len(messages)):
+        return batch, link_entries(links_carried(batch, times, RETENTION), RETENTION)
 
 
 def _chunks(topic: str, partition: Partition, table: pa.Table) -> Iterator[tuple[Span, list[bytes], Any]]:

@@ -11,7 +11,7 @@ from processors.matching.audits import Audit
 from streams.admin import registry
 from streams.matching.audits import audits_of, credited
 from streams.settings import Settings
-from tests.streams.replay.commands import done, spendloop
+from tests.streams.replay.commands import done, spendloop, written
 
 
 def audits(settings: Settings, account_id: str = "acme") -> dict[str, Audit]:
@@ -20,12 +20,6 @@ def audits(settings: Settings, account_id: str = "acme") -> dict[str, Audit]:
         return audits_of(settings, client, {account_id}).get(account_id, {})
     finally:
         client.close()
-
-
-def written(folder: Path, name: str, *lines: str) -> str:
-    file = folder / name
-    file.write_text("\n".join(lines) + "\n")
-    return str(file)
 
 
 def test_audits_are_imported_and_the_last_word_counts(deployment: Settings, tmp_path: Path) -> None:

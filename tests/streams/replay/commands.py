@@ -1,5 +1,7 @@
 """The command as it is typed, in this process."""
 
+from pathlib import Path
+
 from click.testing import CliRunner, Result
 
 from streams.cli.main import cli
@@ -15,3 +17,10 @@ def done(*arguments: str) -> str:
     result = spendloop(*arguments)
     assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout
+
+
+def written(folder: Path, name: str, *lines: str) -> str:
+    """A file of these lines, as a command is given it."""
+    file = folder / name
+    file.write_text("\n".join(lines) + "\n")
+    return str(file)

@@ -8,7 +8,7 @@ from processors.totals.holdout import Holdout, HoldoutTest
 from streams.admin import registry
 from streams.settings import Settings
 from streams.totals.holdouts import holdout_tests
-from tests.streams.replay.commands import done, spendloop
+from tests.streams.replay.commands import done, spendloop, written
 
 HEADER = "scope,scope_id,test,from_day,to_day,incremental_share,low,high"
 DAY = 20_514  # 2026-03-02
@@ -20,12 +20,6 @@ def imported(settings: Settings, account_id: str) -> list[HoldoutTest]:
         return holdout_tests(settings, client, 2**53).get(account_id, [])
     finally:
         client.close()
-
-
-def written(folder: Path, name: str, *lines: str) -> str:
-    file = folder / name
-    file.write_text("\n".join(lines) + "\n")
-    return str(file)
 
 
 def test_tests_are_imported_and_the_last_word_on_each_counts(deployment: Settings, tmp_path: Path) -> None:
