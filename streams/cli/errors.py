@@ -11,7 +11,7 @@ from streams.admin import RecordsGone, TopicError, TopicRecreated
 from streams.demo.errors import DemoFailed
 from streams.files import UnreadableFile
 from streams.identity import IdentifierError
-from streams.loader.partitions import MemberFenced
+from streams.liveness import MemberFenced
 from streams.settings import SettingsError
 
 __all__ = ["FAILED", "WRONG_USAGE", "explain"]

@@ -24,14 +24,14 @@ from confluent_kafka import (
 from schemas.topics import Topic
 from sinks.errors import Unavailable
 from streams.admin import RecordsGone, TopicRecreated
-from streams.liveness import SESSION_TIMEOUT_S
+from streams.liveness import FENCED_MEMBER, SESSION_TIMEOUT_S, MemberFenced
 from streams.loader.blocks import Block, CommitNote, Range
 from streams.metrics import RoleMetrics
 from streams.offsets import SETTLING
 from streams.patience import Patience
 from streams.settings import KafkaSettings
 
-__all__ = ["MemberFenced", "PartitionLost", "Partitions", "Stopping"]
+__all__ = ["PartitionLost", "Partitions", "Stopping"]
 
 Key = tuple[str, int]
 Loaded = Mapping[tuple[str, int], int]
@@ -65,16 +65,6 @@ log = logging.getLogger(__name__)
 
 class PartitionLost(Exception):
     """The partition was taken away while one of its blocks was being loaded."""
-
-
-class MemberFenced(Exception):
-    """The group has given the name of this static member to another: it gets nothing more, and cannot join again."""
-
-    def __init__(self, error: KafkaError) -> None:
-        super().__init__(
-            f"{error.str()}. Either a second process was given the same kafka.group_instance_id, or Kafka was away "
-            "while this one joined again; then it only has to be started."
-        )
 
 
 class Stopping(Exception):
@@ -206,7 +196,7 @@ class Partitions:
             key = (message.topic(), message.partition())
             log_start, log_end = (self._ends([key], which)[key] for which in (OFFSET_BEGINNING, OFFSET_END))
             raise RecordsGone(*key, message.offset(), log_start, log_end)
-        if error.code() == KafkaError._FATAL:  # said once: from here on the client is silent
+        if error.code() in FENCED_MEMBER:
             raise MemberFenced(error)
         self._metrics.errors.labels("consume").inc()
         log.warning("%s", error)
@@ -300,7 +290,7 @@ def _answer(question: Callable[[], list[TopicPartition]]) -> list[TopicPartition
 
 def _explained(error: KafkaError) -> Exception:
     """Unavailable for what passes, MemberFenced or the client's own exception for what does not."""
-    if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL):
+    if error.code() in FENCED_MEMBER:
         return MemberFenced(error)
     if error.retriable() or error.code() in PASSING:
         return Unavailable(f"Kafka does not answer: {error.str()}")

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from aiokafka.partitioner import murmur2
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
-from streams.liveness import SESSION_TIMEOUT_S
+from streams.liveness import FENCED_MEMBER, SESSION_TIMEOUT_S, MemberFenced
 from streams.settings import KafkaSettings
 
 __all__ = ["Ownership", "Stopping", "partition_of"]
@@ -45,13 +45,13 @@ class Ownership:
         self._consumer.subscribe([topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def wait(self, wait_s: float) -> None:
-        """Stay in the group for so long; partitions may come and go. Raises Stopping, KafkaException."""
+        """Stay in the group for so long; partitions may come and go. Raises Stopping, MemberFenced."""
         deadline = time.monotonic() + wait_s
         while True:
             left = deadline - time.monotonic()
             message = self._consumer.poll(max(0.0, min(left, TICK_S)))
-            if message is not None and (error := message.error()) is not None and error.fatal():
-                raise KafkaException(error)
+            if message is not None and (error := message.error()) is not None and error.code() in FENCED_MEMBER:
+                raise MemberFenced(error)
             if self._should_stop():
                 raise Stopping
             if left <= TICK_S:

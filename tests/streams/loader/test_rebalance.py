@@ -14,9 +14,9 @@ from schemas.topics import topics
 from sinks.clickhouse.migrations import apply
 from streams.admin import topic_ids
 from streams.clickhouse import connect, migrations
+from streams.liveness import MemberFenced
 from streams.loader.blocks import CommitNote
 from streams.loader.loader import Loader
-from streams.loader.partitions import MemberFenced
 from streams.offsets import Offsets
 from streams.settings import Settings, load_settings
 from tests.integration.roles import Role
