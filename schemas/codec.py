@@ -70,6 +70,9 @@ class SchemaSource(Protocol):
         Raises RegistryUnavailable where nobody can tell at the moment.
         """
 
+    def registered_schemas(self, subject: str) -> Mapping[int, str]:
+        """The text of all that are registered under it now, by id. Raises RegistryUnavailable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -96,6 +99,10 @@ class Decoder:
         self._reader = definition(topic.schema)
         self._validator = Validator(self._reader, topic.event_time, bounds)
         self._writers: dict[int, _WriterSchema | None] = {}
+
+    def prepare(self) -> None:
+        """Learn the schemas that are there already, or the first chunk waits for them. Raises RegistryUnavailable."""
+        self._learn(self._source.registered_schemas(self._topic.subject))
 
     def decode(self, messages: Sequence[bytes | None], ingest_ms: Rows) -> Decoded:
         """Decode a chunk. `ingest_ms` has shape (len(messages),): Kafka's timestamps.

@@ -22,6 +22,7 @@ from streams.transport.chunk import Abandoned, Chunk
 __all__ = ["App", "ChunkSchema", "StartingPoints", "create_app", "work_through"]
 
 Offsets = Mapping[TP, int]
+Preparation = Callable[[], Awaitable[None]]
 #: From the commits, None where there is none, and the beginnings of the logs: where each partition begins.
 StartingPoints = Callable[[Mapping[TP, int | None], Offsets], Awaitable[Offsets]]
 
@@ -53,11 +54,13 @@ class App(faust.App):  # type: ignore[misc]
     """A role as the batch transport sees it.
 
     kafka: settings of a librdkafka client.
+    prepare: what the role has to know before it begins; done while it joins its group.
     starting_points: where the partitions assigned begin; asked again after a rewind. It may take its time.
     topic_ids: Kafka's, by topic; they go into commits.
     """
 
     kafka: Mapping[str, Any]
+    prepare: Preparation
     starting_points: StartingPoints
     topic_ids: Mapping[str, str]
 
@@ -65,6 +68,21 @@ class App(faust.App):  # type: ignore[misc]
         """Of a worker: what is there now, stays."""
         await super().on_first_start()
         spare_the_collector()
+        self._preparation = asyncio.ensure_future(self.prepare())
+
+    async def on_stop(self) -> None:
+        """Of a worker: in an outage it may still be waiting."""
+        self._preparation.cancel()
+        await super().on_stop()
+
+    async def begin(self, committed: Mapping[TP, int | None], log_starts: Offsets) -> Offsets:
+        """Where the partitions assigned begin, as soon as the role is prepared."""
+        await self._preparation
+        return await self.starting_points(committed, log_starts)
+
+
+async def nothing() -> None:
+    """Of a role that has to know nothing before."""
 
 
 async def commits(committed: Mapping[TP, int | None], log_starts: Offsets) -> Offsets:
@@ -117,6 +135,7 @@ def create_app(
     settings: Settings,
     starting_points: StartingPoints = commits,
     topic_ids: Mapping[str, str] = MappingProxyType({}),
+    prepare: Preparation = nothing,
 ) -> App:
     """An app with the batch transport, at-least-once, that stops at anything unexpected."""
     app = App(
@@ -145,6 +164,7 @@ def create_app(
         consumer_group_instance_id=settings.kafka.group_instance_id or None,
     )
     app.kafka = settings.kafka.client()
+    app.prepare = prepare
     app.starting_points = starting_points
     app.topic_ids = topic_ids
     return app

@@ -124,6 +124,11 @@ class Inputs:
         ]
         return sorted(parts, key=lambda part: part.contract), bad  # clicks first: fewer results to replace
 
+    def prepare(self) -> None:
+        """Learn the schemas that are there already. Raises RegistryUnavailable."""
+        for decoder in self._decoders.values():
+            decoder.prepare()
+
     def decode(self, part: Part) -> Decoded:
         """The good records of a part, and the bad ones. Raises RegistryUnavailable."""
         return self._decoders[part.contract].decode(part.values, part.ingest_ms)

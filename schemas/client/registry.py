@@ -43,13 +43,19 @@ class Registry:
         An id that is not in the cache costs one look at the subject, however many such ids there are:
         a schema is registered before a record is written with it, so what is not there then is foreign.
         """
+        known: Mapping[int, str] = self._known.get(subject, {})
+        if not known or not known.keys() >= set(schema_ids):
+            known = self.registered_schemas(subject)
+        return {schema_id: known[schema_id] for schema_id in schema_ids if schema_id in known}
+
+    def registered_schemas(self, subject: str) -> Mapping[int, str]:
+        """The text of every schema that has been registered under the subject, by id."""
         known = self._known.setdefault(subject, {})
-        if not known.keys() >= set(schema_ids):
-            known.update(self._versions(subject))
+        known.update(self._versions(subject))
         if not known:
             # Or a registry that has lost its schemas would send every good record to the dead letters.
             raise RegistryUnavailable(f"no schema is registered under {subject}: run `spendloop topics apply`")
-        return {schema_id: known[schema_id] for schema_id in schema_ids if schema_id in known}
+        return known
 
     def schema_id(self, subject: str, schema: Definition) -> int:
         """The id to write this schema's records with. Raises ContractError where it is not registered."""

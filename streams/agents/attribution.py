@@ -96,7 +96,6 @@ class Attribution:
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
         self._models = models or MatchModels(settings, schemas)
-        self._knows_models = False
         self._settling = Settling(settings, self._store, self._held_decoder, self._models, self._publish_settled)
         #: Of partitions of clicks: ingest time of the last record that is stored, ms.
         self._stored_until: dict[Partition, int] = {}
@@ -111,15 +110,24 @@ class Attribution:
         """Of the topics it reads, by Kafka's names, as they were when it began."""
         return self._inputs.topic_ids
 
+    async def prepare(self) -> None:
+        """Learn the schemas and models that are there already."""
+        await self._patience.wait_for("schemas", lambda: asyncio.to_thread(self._learn_schemas))
+        if self._settings.matching.settle_after_s:
+            await self._patience.wait_for("models", lambda: asyncio.to_thread(self._models.load))
+
+    def _learn_schemas(self) -> None:
+        self._inputs.prepare()
+        self._held_decoder.prepare()
+        for contract in (OUTPUT, LINKS):
+            self._publisher.schema_id(contract)
+
     async def starting_points(
         self, committed: Mapping[TP, int | None], log_starts: Mapping[TP, int]
     ) -> Mapping[TP, int]:
         """Where each partition begins. Raises StateLost, TopicRecreated."""
         await self._patience.wait_for("commits", lambda: asyncio.to_thread(self._require_own_commits))
         partitions = {tp: Partition(self.topic_ids[tp.topic], tp.partition) for tp in committed}
-        if self._settings.matching.settle_after_s and not self._knows_models:
-            await self._patience.wait_for("models", lambda: asyncio.to_thread(self._models.load))
-            self._knows_models = True
         # Until what comes now is stored, nothing is settled.
         self._stored_until = {}
         clicks = {partition: 0 for partition in self._click_partitions() if partition in partitions.values()}
@@ -347,7 +355,7 @@ def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[
 def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models | None = None) -> App:
     """The role as a Faust app: an agent for each topic it reads."""
     role = Attribution(settings, metrics, lambda: app.consumer.rewind(), models)
-    app = create_app(ROLE, settings, role.starting_points, role.topic_ids)
+    app = create_app(ROLE, settings, role.starting_points, role.topic_ids, role.prepare)
     contracts = {topic.name: topic.contract for topic in role.topics}
 
     def work(stream: Any) -> Any:

@@ -8,11 +8,13 @@ in force stay on the topic for 60 days at least, so that what is matched anew fi
 
 import logging
 import time
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processors.matching.model import MatchModel
 from processors.matching.versions import Versions
@@ -68,13 +70,17 @@ class MatchModels:
         Raises Unavailable, RegistryUnavailable.
         """
         found = patiently(lambda: self._consumer.list_topics(self._name, TIMEOUT_S)).topics[self._name]
-        self._consumer.assign([TopicPartition(self._name, number, OFFSET_BEGINNING) for number in found.partitions])
-        unread, count = set(found.partitions), 0
+        partitions = [TopicPartition(self._name, number, OFFSET_BEGINNING) for number in found.partitions]
+        # Kafka takes half a second to say that a partition ends where nothing more comes: that is known before.
+        last = self._last_offsets(partitions)
+        self._consumer.assign(partitions)
+        unread, count = set(last), 0
         heard_at = time.monotonic()
         while unread:
-            taken, ended = self._take(POLL_S)
-            count, unread = count + taken, unread - ended
-            if taken or ended:
+            records, ended = self._take(POLL_S)
+            count += len(records)
+            unread -= ended | {record.partition() for record in records if record.offset() >= last[record.partition()]}
+            if records or ended:
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > TIMEOUT_S:
                 raise Unavailable(f"{self._name} could not be read to its end: nothing more came")
@@ -86,16 +92,22 @@ class MatchModels:
         Raises Unavailable, RegistryUnavailable.
         """
         count = 0
-        while taken := self._take(0)[0]:
-            count += taken
+        while records := self._take(0)[0]:
+            count += len(records)
         return count
 
     def model_for(self, account_id: str, ingest_ms: int) -> MatchModel | None:
         """The model that conversions of a tenant are matched with which Kafka took at that time; None for none."""
         return self._versions.at(account_id, ingest_ms)
 
-    def _take(self, within_s: float) -> tuple[int, set[int]]:
-        """How many records came, and the partitions of which the end was reached."""
+    def _last_offsets(self, partitions: Iterable[TopicPartition]) -> dict[int, int]:
+        """The offset before the end of each partition that is not empty."""
+        ask = self._consumer.get_watermark_offsets
+        bounds = {tp.partition: patiently(partial(ask, tp, TIMEOUT_S)) for tp in partitions}
+        return {partition: high - 1 for partition, (low, high) in bounds.items() if low < high}
+
+    def _take(self, within_s: float) -> tuple[list[Message], set[int]]:
+        """What came, and the partitions of which the end was reached."""
         records, ended = [], set()
         try:
             for message in self._consumer.consume(RECORDS_AT_ONCE, within_s):
@@ -109,9 +121,9 @@ class MatchModels:
             raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
         if records:
             self._add(records)
-        return len(records), ended
+        return records, ended
 
-    def _add(self, records: list[Any]) -> None:
+    def _add(self, records: list[Message]) -> None:
         ingest_ms = np.fromiter((record.timestamp()[1] for record in records), np.int64, len(records))
         decoded = self._decoder.decode([record.value() for record in records], ingest_ms)
         for bad in decoded.bad:

@@ -221,7 +221,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         await self.maybe_wait_for_commit_to_finish()
         log_starts, log_ends = await self.earliest_offsets(*assigned), await self.highwaters(*assigned)
         committed = {tp: self._committed_offset[tp] for tp in assigned}
-        starts = await self.app.starting_points(committed, log_starts)
+        starts = await self.app.begin(committed, log_starts)
         if not self._is_still(generation, assigned):
             return  # it took so long that it is no longer ours to decide
         for tp in assigned:

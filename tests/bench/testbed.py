@@ -43,14 +43,14 @@ class Sizes(NamedTuple):
     that are on their topic `rounds` times. market: clicks with all that is evidence of who clicked.
     """
 
-    stream: int = 1_000_000
-    journeys: int = 300_000
+    stream: int = 4_000_000
+    journeys: int = 1_000_000
     short: int = 100_000
-    conversions: int = 40_000
+    conversions: int = 100_000
     records: int = 100_000
     replay: int = 1_000_000
     rounds: int = 20
-    market: int = 150_000
+    market: int = 300_000
 
     @property
     def replayed(self) -> int:
