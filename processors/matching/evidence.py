@@ -7,9 +7,9 @@ so that what is looked up in memory today can be looked up in a store by the sam
 import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from socket import AF_INET6, inet_pton
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -41,8 +41,9 @@ _MIX = np.uint64(0xBF58476D1CE4E5B9)
 SYSTEMS = ("iPhone", "iPad", "Android", "Windows", "CrOS", "Macintosh", "Linux")
 BROWSERS = ("FBAN", "FBAV", "Instagram", "Edg", "OPR", "SamsungBrowser", "Firefox", "CriOS", "Chrome", "Safari")
 #: Numbers that change when a browser renews itself; what stands before them stays.
-VERSIONS = (
-    r"(Chrome|Chromium|CriOS|Version|Firefox|FxiOS|Edg|EdgA|EdgiOS|OPR|SamsungBrowser|Safari|FBAV|FBBV|rv:)/?[\d.]+"
+VERSIONS = re.compile(
+    r"(Chrome|Chromium|CriOS|Version|Firefox|FxiOS|Edg|EdgA|EdgiOS|OPR|SamsungBrowser|Safari|FBAV|FBBV|rv:)/?[\d.]+",
+    re.ASCII,
 )
 
 
@@ -176,14 +177,15 @@ class _Texts:
         encoded = self._column(name)
         if encoded is None:
             return np.zeros(self._events.num_rows, np.uint64)
-        return _placed(encoded, [_hash_or_missing(value) for value in encoded.dictionary.to_pylist()], 0)
+        return _placed(encoded, _hashes(encoded.dictionary.to_pylist()))
 
     def read(self, name: str, reading: Callable[[str], tuple[int, ...]], width: int) -> Hashes:
         """So many hashes that are read from each value; MISSING where null or no column. Shape (width, rows)."""
         encoded = self._column(name)
         if encoded is None:
             return np.zeros((width, self._events.num_rows), np.uint64)
-        return _placed(encoded, [reading(value) for value in encoded.dictionary.to_pylist()], (0,) * width)
+        read = np.array([*map(reading, encoded.dictionary.to_pylist()), (0,) * width], np.uint64)
+        return _placed(encoded, read[:-1].T)
 
     def screen(self) -> Hashes:
         """Width, height and pixel ratio together."""
@@ -207,10 +209,23 @@ class _Texts:
         return self._encoded[name]
 
 
-def _placed(encoded: pa.DictionaryArray, hashes: list[Any], nothing: Any) -> Hashes:
-    """What each distinct value gives, where it stands."""
-    found: Hashes = np.array([*hashes, nothing], np.uint64).T[..., encoded.indices.fill_null(len(hashes)).to_numpy()]
+def _placed(encoded: pa.DictionaryArray, hashes: Hashes) -> Hashes:
+    """What each distinct value gives, in the last axis, where it stands; MISSING where there is none."""
+    nothing = np.zeros((*hashes.shape[:-1], 1), np.uint64)
+    found: Hashes = np.concatenate([hashes, nothing], axis=-1)[
+        ..., encoded.indices.fill_null(hashes.shape[-1]).to_numpy()
+    ]
     return found
+
+
+def _hashes(texts: Sequence[str]) -> Hashes:
+    """`hash_text` of each, MISSING where empty; shape (len(texts),)."""
+    digests = b"".join([hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts])
+    hashes = np.frombuffer(digests, "<u8").astype(np.uint64)
+    hashes[hashes == MISSING] = 1
+    if "" in texts:
+        hashes[[not text for text in texts]] = MISSING
+    return hashes
 
 
 def _hash_or_missing(text: str) -> int:
@@ -220,9 +235,13 @@ def _hash_or_missing(text: str) -> int:
 @lru_cache(maxsize=50_000)
 def _agent(agent: str) -> tuple[int, int, int, int]:
     """A user agent, what stays of it when the browser renews itself, its operating system, and the browser."""
-    stem = re.sub(VERSIONS, r"\1", agent, flags=re.ASCII)
-    names = _first_of(SYSTEMS, agent), _first_of(BROWSERS, agent)
-    return _hash_or_missing(agent), _hash_or_missing(stem), hash_text(names[0]), hash_text(names[1])
+    stem = VERSIONS.sub(r"\1", agent)
+    system, browser = _first_of(SYSTEMS, agent), _first_of(BROWSERS, agent)
+    return _hash_or_missing(agent), _hash_or_missing(stem), _hash_of_name(system), _hash_of_name(browser)
+
+
+#: There are few of them.
+_hash_of_name = cache(hash_text)
 
 
 def _first_of(names: tuple[str, ...], text: str) -> str:
