@@ -1,6 +1,6 @@
 """From what is held for conversions to attributed conversions, as columns."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 
 from processors.attribution.credit import CreditRules, Shares, shares_by_model, split_micros
 from processors.attribution.facts import ConversionContent, Retention, Touchpoint
+from processors.attribution.identified import CreditedAd, credited_ads
 from processors.attribution.links import LinkFact, counting_links, read_links
 from processors.attribution.paths import Cases, Paths, Touchpoints, is_overfull
-from processors.attribution.person import Person
+from processors.attribution.person import CLICK_LAYERS, Person
 from processors.attribution.probable import Match
 from processors.attribution.use import Thresholds
+from processors.matching.model import MatchModel
 from schemas.definitions import arrow_schema, definition
 from schemas.facts import Held, Identifier
 
@@ -26,10 +28,11 @@ __all__ = [
     "assemble",
     "changed_conversions",
     "settling_conversions",
+    "with_credited_ads",
     "with_match",
 ]
 
-MODEL_VERSION = "rules-2"
+MODEL_VERSION = "rules-3"
 #: More clicks before one conversion are not a person's: a broken tag gave many the same id, which therefore says
 #: nothing. The bound also keeps every result below what its topic takes.
 MAX_TOUCHPOINTS = 500
@@ -59,6 +62,7 @@ class Pending(NamedTuple):
 
     name: the account and the conversion_id. layer: how the person was recognised, by the surest of what says so.
     settled: how often it was begun to be settled. match: what evidence says where no identifier matches.
+    credited: where an identifier names the person, which ad it was, as far as a model tells.
     """
 
     name: Identifier
@@ -70,6 +74,7 @@ class Pending(NamedTuple):
     offset: int
     settled: int
     match: Match | None = None
+    credited: CreditedAd | None = None
 
 
 Ids = Mapping[tuple[str, str], int]
@@ -228,7 +233,7 @@ def assemble(
         "origin_offset": [item.offset for item in pending],
         **_recognised(pending, thresholds),
         "lookback_window_s": [item.lookback_s for item in pending],
-        "model_version": [item.match.model_version if item.match else MODEL_VERSION for item in pending],
+        "model_version": [_model_version(item) for item in pending],
         "touchpoints": touchpoints,
         "credits": _credits(conversions.column("value_micros"), touchpoints, rules),
         "attributed_fbclid": [touch.fbclid if touch else None for touch in latest_fbclid],
@@ -248,6 +253,26 @@ def with_match(pending: Pending, match: Match, thresholds: Thresholds) -> Pendin
     return pending._replace(layer=match.layer, touchpoints=own[-MAX_TOUCHPOINTS:], match=match)
 
 
+def with_credited_ads(pending: Sequence[Pending], model_of: Callable[[str, int], MatchModel | None]) -> list[Pending]:
+    """The same with the ad of those whose person an identifier names, where their tenant has a model.
+
+    `model_of` gives the model that conversions of a tenant are matched with which arrived at a time, ms.
+    """
+    rows_of: dict[str, tuple[MatchModel, list[int]]] = {}
+    for row, item in enumerate(pending):
+        if item.touchpoints and item.layer not in CLICK_LAYERS and item.match is None:
+            model = model_of(item.name[0], item.conversion.ingest_ms)
+            if model is not None:
+                rows_of.setdefault(model.version, (model, []))[1].append(row)
+    found = list(pending)
+    for model, rows in rows_of.values():
+        times = [pending[row].conversion.event_ms for row in rows]
+        credited = credited_ads(times, [pending[row].touchpoints for row in rows], model)
+        for row, ad in zip(rows, credited, strict=True):
+            found[row] = pending[row]._replace(credited=ad)
+    return found
+
+
 def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str, Any]:
     """Columns that say how the person was recognised, and how sure that is."""
     matches = [item.match for item in pending]
@@ -258,7 +283,7 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
             match.person if match else 1.0 if is_matched else None
             for match, is_matched in zip(matches, matched, strict=True)
         ],
-        "confidence_ad": [match.ad if match else None for match in matches],
+        "confidence_ad": [_confidence_ad(item) for item in pending],
         "probability_none": [match.none if match else None for match in matches],
         "credited_click_id": [_credited_click_id(item) for item in pending],
         "margin": [match.margin if match else None for match in matches],
@@ -268,10 +293,27 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
     }
 
 
+def _confidence_ad(item: Pending) -> float | None:
+    """That the ad of the credited click is the right one: a click that is remembered is sure of it."""
+    if item.match:
+        return item.match.ad
+    if item.credited:
+        return item.credited.confidence
+    return 1.0 if item.touchpoints and item.layer in CLICK_LAYERS else None
+
+
+def _model_version(item: Pending) -> str:
+    """By what the confidences were given."""
+    model = item.match or item.credited
+    return model.model_version if model else MODEL_VERSION
+
+
 def _credited_click_id(item: Pending) -> str | None:
-    """Of the click that is held for the cause: what evidence says, the click that is remembered, else the last."""
+    """Of the click that is held for the cause: what evidence or the delays say, or is remembered, else the last."""
     if item.match:
         return item.match.credited.click_id if item.match.credited else None
+    if item.credited:
+        return item.credited.click_id
     if not item.touchpoints:
         return None
     if item.layer == "click_id":

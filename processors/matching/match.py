@@ -17,7 +17,18 @@ from processors.matching.patterns import is_rare_device, is_same_address
 from processors.matching.persons import persons
 from processors.matching.posterior import Scene, gaps_h, posterior, scene_of
 
-__all__ = ["FINGERPRINT", "IP", "LAYERS", "NONE", "PROBABILISTIC", "WINDOWS_S", "Matches", "match", "match_candidates"]
+__all__ = [
+    "FINGERPRINT",
+    "IP",
+    "LAYERS",
+    "NONE",
+    "PROBABILISTIC",
+    "WINDOWS_S",
+    "Matches",
+    "match",
+    "match_candidates",
+    "shares_by_delay",
+]
 
 DAY_S = 86_400
 #: Layers by number; those of identifiers in the order in which they come first.
@@ -112,10 +123,19 @@ def _together(
 ) -> tuple[Pairs, Floats]:
     """Candidates of both kinds. Of the clicks of a person an identifier names, each is as likely as its delay."""
     named = identified.pairs
-    weight = model.delay[bin_of(gap_h, DELAYS_H)]
-    total = np.bincount(named.conversion, weight, len(identified.layer))
     pairs = Pairs(*(np.concatenate(rows) for rows in zip(named, scene.pairs, strict=True)))
-    return pairs, np.concatenate([weight / total[named.conversion], share])
+    return pairs, np.concatenate([shares_by_delay(named.conversion, gap_h, len(identified.layer), model), share])
+
+
+def shares_by_delay(conversion: Ints, gap_h: Floats, conversions: int, model: MatchModel) -> Floats:
+    """How likely each of a conversion's clicks is, where they are a person's: as its delay; they sum to one.
+
+    conversion, gap_h: of the clicks, the time between the two in hours. Shape (clicks,).
+    """
+    weight = model.delay[bin_of(gap_h, DELAYS_H)]
+    total = np.bincount(conversion, weight, conversions)
+    shares: Floats = weight / total[conversion]
+    return shares
 
 
 def _named(scene: Scene, click: Ints, conversions: int) -> Ints:

@@ -16,6 +16,7 @@ from processors.attribution.attribute import (
     arrived_conversions,
     assemble,
     changed_conversions,
+    with_credited_ads,
 )
 from processors.attribution.link_records import RECORD, link_records
 from processors.attribution.links import CarriedLink
@@ -306,7 +307,11 @@ class Attribution:
             log.error("a conversion that is held cannot be read any more: %s", bad.message)
         origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
         rows = [pending[row] for row in decoded.rows.tolist()]
-        return await asyncio.to_thread(assemble, decoded.batch, rows, origin, self._credit_rules)
+        return await asyncio.to_thread(self._assembled, decoded.batch, rows, origin)
+
+    def _assembled(self, conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin) -> pa.RecordBatch:
+        known = with_credited_ads(pending, self._models.model_for)
+        return assemble(conversions, known, origin, self._credit_rules)
 
     async def _emit(
         self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], outputs: Sequence[tuple[str, pa.RecordBatch]]

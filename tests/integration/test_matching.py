@@ -58,7 +58,8 @@ def evaluated(settings: Settings) -> int:
 
 def wait_until_settled(settings: Settings, roles: list[Role], count: int) -> None:
     def settled() -> bool:
-        return sum(row["model_version"].startswith("match-") for row in attributed(settings).values()) >= count
+        by_model = (row for row in attributed(settings).values() if row["model_version"].startswith("match-"))
+        return sum(row["layer"] in (*BY_EVIDENCE, "none") for row in by_model) >= count
 
     wait_until(settled, roles, f"{count} conversions settled")
 

@@ -89,7 +89,7 @@ def test_user_agents_are_read_as_their_patterns_say(agents: list[str | None]) ->
             [None if agent is None else next((name for name in names if name in agent), "other") for agent in agents]
         )
 
-    stems = hashed(pc.replace_substring_regex(column, VERSIONS, r"\1").to_pylist())
+    stems = hashed(pc.replace_substring_regex(column, VERSIONS.pattern, r"\1").to_pylist())
     events = pa.table({"event_time": pa.array([0] * len(agents), pa.timestamp("ms", "UTC")), "user_agent": column})
     found = evidence_of(events, "landing_url")
     assert found.system.tolist() == first_of(SYSTEMS)
