@@ -38,8 +38,15 @@ local function entries(list)
     end
 end
 
+local FRAMES = {} -- by length: most entries are of a few
 local function framed(entry)
-    return struct.pack('>I2', #entry) .. entry
+    local length = #entry
+    local frame = FRAMES[length]
+    if not frame then
+        frame = struct.pack('>I2', length)
+        FRAMES[length] = frame
+    end
+    return frame .. entry
 end
 
 local function holds(list, entry)
@@ -66,6 +73,21 @@ local function set_of(list)
         known[entry] = true
     end
     return known
+end
+
+local function with_entry(list, entry, limit, shortest)
+    -- Of one entry, as most lists get, no tables are made.
+    local bytes = framed(entry)
+    if list == '' then
+        return bytes
+    end
+    if list == MANY or (string.find(list, bytes, 1, true) and holds(list, entry)) then
+        return list
+    end
+    if #list / shortest + 1 > limit and count_of(list) + 1 > limit then
+        return MANY
+    end
+    return list .. bytes
 end
 
 local function with_entries(list, new, limit, shortest)
@@ -97,13 +119,16 @@ end
 local function add_entries(key, expires_at, limit, shortest, identifiers, contents)
     -- A list with more than `limit` entries is MANY; none takes fewer than `shortest` bytes, its length included.
     local new, distinct = {}, {}
-    for i, identifier in ipairs(identifiers) do
-        local of_identifier = new[identifier]
-        if of_identifier then
-            of_identifier[#of_identifier + 1] = contents[i]
-        else
-            new[identifier] = {contents[i]}
+    for i = 1, #identifiers do
+        local identifier, content = identifiers[i], contents[i]
+        local before = new[identifier]
+        if not before then
+            new[identifier] = content
             distinct[#distinct + 1] = identifier
+        elseif type(before) == 'table' then
+            before[#before + 1] = content
+        else
+            new[identifier] = {before, content}
         end
     end
     local arguments, count = {}, 0
@@ -112,7 +137,9 @@ local function add_entries(key, expires_at, limit, shortest, identifiers, conten
         local lists = call('HMGET', key, unpack(distinct, start, stop))
         for i = start, stop do
             local identifier, before = distinct[i], lists[i - start + 1] or ''
-            local after = with_entries(before, new[identifier], limit, shortest)
+            local some = new[identifier]
+            local grow = type(some) == 'table' and with_entries or with_entry
+            local after = grow(before, some, limit, shortest)
             if after ~= before then
                 arguments[count + 1], arguments[count + 2] = identifier, after
                 count = count + 2
