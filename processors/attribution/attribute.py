@@ -16,16 +16,23 @@ from processors.attribution.paths import Cases, Paths, Touchpoints, is_overfull
 from processors.attribution.person import Person
 from processors.attribution.probable import Match
 from processors.attribution.use import Thresholds
+from processors.deals.facts import is_forgotten
 from schemas.definitions import arrow_schema, definition
 from schemas.facts import Held, Identifier
 
 __all__ = [
+    "MODEL_VERSION",
     "Origin",
     "Pending",
+    "Split",
     "arrived_conversions",
     "assemble",
     "changed_conversions",
+    "credited_click_id",
+    "lists_of",
     "settling_conversions",
+    "split_of",
+    "touchpoints_of",
     "with_match",
 ]
 
@@ -55,10 +62,10 @@ NOWHERE = Origin("", "", -1)
 
 
 class Pending(NamedTuple):
-    """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it.
+    """A conversion or deal to be attributed anew: its content that counts, its touchpoints, and what caused it.
 
-    name: the account and the conversion_id. layer: how the person was recognised, by the surest of what says so.
-    settled: how often it was begun to be settled. match: what evidence says where no identifier matches.
+    name: the account and the conversion_id, or the deal's name. layer: how the person was recognised, by the surest
+    of what says so. settled: how often it was begun to be settled. match: what evidence says where no identifier does.
     """
 
     name: Identifier
@@ -124,8 +131,9 @@ def _evidence(held: Held, retention: Retention) -> Iterator["_Evidence"]:
     touchpoints = Touchpoints(held.touchpoints)
     links = {name: read_links(name[1], item.contents, retention) for name, item in held.links.items() if item.contents}
     overfull = {name: item.overfull for name, item in held.links.items() if item.overfull}
-    for start in range(0, len(held.conversions), AT_ONCE):
-        cases = Cases(held.conversions[start : start + AT_ONCE], retention)
+    known = [item for item in held.conversions if not is_forgotten(item)]
+    for start in range(0, len(known), AT_ONCE):
+        cases = Cases(known[start : start + AT_ONCE], retention)
         yield _Evidence(cases, touchpoints, links, overfull, retention)
 
 
@@ -216,7 +224,7 @@ def assemble(
     """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
-    touchpoints = _touchpoints(pending)
+    touchpoints = touchpoints_of(pending, SCHEMA.field("touchpoints").type)
     count = len(pending)
     columns |= {
         "conversion_ingest_time": [item.conversion.ingest_ms for item in pending],
@@ -260,7 +268,7 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
         ],
         "confidence_ad": [match.ad if match else None for match in matches],
         "probability_none": [match.none if match else None for match in matches],
-        "credited_click_id": [_credited_click_id(item) for item in pending],
+        "credited_click_id": [credited_click_id(item) for item in pending],
         "margin": [match.margin if match else None for match in matches],
         "candidates": [_candidates(match) if match else [] for match in matches],
         "is_used_for_reporting": [thresholds.is_for_reporting(match) if match else True for match in matches],
@@ -268,7 +276,7 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
     }
 
 
-def _credited_click_id(item: Pending) -> str | None:
+def credited_click_id(item: Pending) -> str | None:
     """Of the click that is held for the cause: what evidence says, the click that is remembered, else the last."""
     if item.match:
         return item.match.credited.click_id if item.match.credited else None
@@ -298,9 +306,8 @@ def _offsets(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
 
-def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
-    """list<struct>, a list for each conversion."""
-    list_type = SCHEMA.field("touchpoints").type
+def touchpoints_of(pending: Sequence[Pending], list_type: pa.ListType) -> pa.ListArray:
+    """list<struct>, a list for each of `pending`; the members are those of `list_type`."""
     flat = [touch for item in pending for touch in item.touchpoints]
     members = ["event_ms" if field.name == "event_time" else field.name for field in list_type.value_type]
     positions = [Touchpoint._fields.index(name) for name in members]
@@ -313,9 +320,31 @@ def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=list_type)
 
 
-def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> pa.ListArray:
-    """list<struct<model, shares, value_micros>>: for each conversion with touchpoints one entry a model."""
-    list_type = SCHEMA.field("credits").type
+class Split(NamedTuple):
+    """Shares by conversion and model.
+
+    matched: which conversions have touchpoints; of each there is an entry a model, in the order of `models`.
+    shares: those of the entries end to end; starts: where each begins, and the end of the last.
+    """
+
+    matched: npt.NDArray[np.bool_]
+    models: Sequence[str]
+    shares: Shares
+    starts: npt.NDArray[np.int64]
+
+    @property
+    def entries(self) -> pa.Array:
+        """Where the entries of each conversion begin, and the end of the last."""
+        return pa.array(_offsets(self.matched * len(self.models)), pa.int32())
+
+    @property
+    def names(self) -> pa.Array:
+        """The model of each entry."""
+        return pa.array([*self.models] * int(self.matched.sum()), pa.string())
+
+
+def split_of(touchpoints: pa.ListArray, rules: CreditRules) -> Split:
+    """How every model splits conversions with these touchpoints."""
     counts = touchpoints.value_lengths().to_numpy()
     matched = counts > 0
     offsets = _offsets(counts[matched])
@@ -325,20 +354,26 @@ def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> 
     model_of = np.repeat(np.tile(np.arange(len(by_model)), len(offsets) - 1), lengths)
     starts = _offsets(lengths)
     touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(by_model)), lengths)
-    shares = np.array(list(by_model.values()))[model_of, touch_of]
+    return Split(matched, list(by_model), np.array(list(by_model.values()))[model_of, touch_of], starts)
 
-    micros = np.repeat(value.fill_null(0).to_numpy()[matched], len(by_model))
-    valued = np.repeat(np.asarray(value.is_valid())[matched], len(by_model))
-    parts = split_micros(micros, shares, starts)
+
+def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> pa.ListArray:
+    """list<struct<model, shares, value_micros>>: for each conversion with touchpoints one entry a model."""
+    list_type = SCHEMA.field("credits").type
+    split = split_of(touchpoints, rules)
+    lengths, count = np.diff(split.starts), len(split.models)
+    micros = np.repeat(value.fill_null(0).to_numpy()[split.matched], count)
+    valued = np.repeat(np.asarray(value.is_valid())[split.matched], count)
+    parts = split_micros(micros, split.shares, split.starts)
     entries = pa.StructArray.from_arrays(
         [
-            pa.array(list(by_model) * (len(offsets) - 1), pa.string()),
-            _lists(starts, pa.array(shares, pa.float64())),
-            _lists(_offsets(lengths * valued), pa.array(parts[np.repeat(valued, lengths)], pa.int64())),
+            split.names,
+            lists_of(split.starts, pa.array(split.shares, pa.float64())),
+            lists_of(_offsets(lengths * valued), pa.array(parts[np.repeat(valued, lengths)], pa.int64())),
         ],
         fields=list(list_type.value_type),
     )
-    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(by_model)), pa.int32()), entries, type=list_type)
+    return pa.ListArray.from_arrays(split.entries, entries, type=list_type)
 
 
 def _shares(offsets: npt.NDArray[np.int64], touchpoints: pa.StructArray, rules: CreditRules) -> dict[str, Shares]:
@@ -349,5 +384,6 @@ def _shares(offsets: npt.NDArray[np.int64], touchpoints: pa.StructArray, rules: 
     return shares_by_model(offsets, event_ms, is_direct, rules.half_life_s)
 
 
-def _lists(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:
+def lists_of(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:
+    """Values end to end as lists, which begin at the offsets."""
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

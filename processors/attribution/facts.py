@@ -57,7 +57,8 @@ class Retention:
     link_reach_s: how long before a conversion two identifiers may have been seen together; seconds.
     bucket_s, link_bucket_s: event time of which facts, and links, are held, found and forgotten together; seconds.
     link_resolution_s: two identifiers are linked once in so much time, however often they are seen together; seconds.
-    The last three are fixed for the life of a state.
+    These three are fixed for the life of a state.
+    deal_memory_s: how long a deal is known after something was heard of it; seconds.
     """
 
     default_lookback_s: int
@@ -67,6 +68,7 @@ class Retention:
     bucket_s: int = WEEK_S
     link_bucket_s: int = MONTH_S
     link_resolution_s: int = DAY_S
+    deal_memory_s: int = 400 * DAY_S
 
     def lookback_of(self, account_id: str) -> int:
         """The account's lookback window, seconds."""

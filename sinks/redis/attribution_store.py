@@ -1,4 +1,4 @@
-"""Touchpoints and conversions in Redis, under every identifier they can be asked by.
+"""Touchpoints, conversions and deals in Redis, under every identifier they can be asked by.
 
 Guarantee (delivery.md, rules 2 (facts), 3 and 8): storing is idempotent, moves the partition's fence in the same
 script and refuses a gap. Storing comes before reading, so that of a click and its conversion, wherever each is
@@ -285,7 +285,7 @@ def _held(answers: Sequence[Any], stored: Sequence[tuple[bytes, ConversionFact]]
             facts = [known.get(content) or _content(content) for content in contents]
             conversions[tenant, conversion_id] = HeldConversion(
                 _account_id(tenant),
-                conversion_id.decode(),
+                conversion_id.decode(errors="surrogateescape"),  # as `packed` writes it
                 [fact for fact in facts if fact is not None],
                 [identifier.decode() for identifier in reached],
                 cut,

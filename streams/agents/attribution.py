@@ -1,4 +1,4 @@
-"""The attribution role: clicks and conversions in, attributed conversions out."""
+"""The attribution role: clicks, conversions and CRM events in, attributed conversions and matches of deals out."""
 
 import asyncio
 import logging
@@ -19,6 +19,8 @@ from processors.attribution.attribute import (
 )
 from processors.attribution.link_records import RECORD, link_records
 from processors.attribution.links import CarriedLink
+from processors.deals.facts import deal_name, is_deal
+from processors.deals.records import deal_matches, outdated
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
@@ -31,7 +33,17 @@ from sinks.redis.attribution_store import ROLE
 from sinks.redis.fences import StateBehind
 from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
-from streams.attribution_inputs import CLICKS, CONVERSIONS, LINKS, Inputs, Part, attribution_store
+from streams.attribution_inputs import (
+    CLICKS,
+    CONVERSIONS,
+    CRM_EVENTS,
+    DEAL_MATCHES,
+    LINKS,
+    RETRIES,
+    Inputs,
+    Part,
+    attribution_store,
+)
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.matching.models import MatchModels
 from streams.metrics import RoleMetrics
@@ -60,7 +72,7 @@ class Attribution:
 
     1. Decode; what cannot be decoded goes to the dead letters.
     2. Store the facts and move the fence, and read in the same script what is held for the conversions they concern.
-    3. Compute the attributed conversions.
+    3. Compute the attributed conversions, and the matches of deals.
     4. Publish them, the links between identifiers and the dead letters, and flush: Kafka has acknowledged them all.
     5. Only then the agent finishes the chunk, which lets its end be committed.
 
@@ -68,7 +80,11 @@ class Attribution:
     with the same version, of which consumers keep one. Where Redis has forgotten its last second, all partitions
     begin again behind their fences; where it has forgotten everything, the role stops.
 
-    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3, 4, 8, 12.
+    A match of a deal that is read back and is not of the newest version is followed by that: it was published beside a
+    newer one, and of a deal the last record stays.
+
+    Guarantee: effectively once per (conversion_id or deal_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3,
+    4, 8, 12.
     """
 
     def __init__(
@@ -95,6 +111,7 @@ class Attribution:
         self._inputs = Inputs(settings, schemas, self._store)
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
+        self._retry_topic = topics(settings.namespace)[RETRIES].name
         self._models = models or MatchModels(settings, schemas)
         self._knows_models = False
         self._settling = Settling(settings, self._store, self._held_decoder, self._models, self._publish_settled)
@@ -155,8 +172,12 @@ class Attribution:
             await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
         if topic == CLICKS:
             self._stored_until[self._inputs.span(chunk).partition] = chunk.records[-1].timestamp
+        deals = [item for item in pending if is_deal(item.name[1])]
+        pending = [item for item in pending if not is_deal(item.name[1])]
         pending = await self._left_for_later(chunk, pending, arrived=topic == CONVERSIONS)
         outputs = [(LINKS, batch) for batch in links]
+        if deals:
+            outputs.append((DEAL_MATCHES, await asyncio.to_thread(self._matched, chunk, deals)))
         attributed = await self._attribute(chunk, pending)
         if attributed is not None:
             outputs.append((OUTPUT, attributed))
@@ -207,7 +228,7 @@ class Attribution:
         self, chunk: Chunk, part: Part, decoded: Decoded, carried: Sequence[CarriedLink], held: Held
     ) -> list[Pending]:
         """What is to be attributed for the records of a part."""
-        if not held.conversions and part.contract != CONVERSIONS:
+        if not held.conversions and part.contract not in (CONVERSIONS, CRM_EVENTS):
             return []
         rows = part.rows[decoded.rows]
         links = {(item.account_id, item.fact): chunk.records[rows[item.row]].offset for item in carried}
@@ -216,8 +237,15 @@ class Attribution:
         if part.contract == CLICKS:
             clicks = _offsets(chunk, part, decoded, "click_id")
             return changed_conversions(held, clicks, links, self._retention)
-        arrived = _offsets(chunk, part, decoded, "conversion_id")
+        if part.contract == CONVERSIONS:
+            arrived = _offsets(chunk, part, decoded, "conversion_id")
+        else:
+            deals = _offsets(chunk, part, decoded, "deal_id")
+            arrived = {(account_id, deal_name(deal_id)): offset for (account_id, deal_id), offset in deals.items()}
         found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
+        if part.contract == DEAL_MATCHES:
+            # What is replayed may be so old that its clicks have expired.
+            return [] if chunk.topic == self._retry_topic else outdated(found, decoded.batch)
         expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in held.conversions}
         self._metrics.discarded.labels(part.contract, "expired").inc(len(expired))
         if links:
@@ -299,6 +327,11 @@ class Attribution:
         origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
         rows = [pending[row] for row in decoded.rows.tolist()]
         return await asyncio.to_thread(assemble, decoded.batch, rows, origin, self._credit_rules)
+
+    def _matched(self, chunk: Chunk, deals: Sequence[Pending]) -> pa.RecordBatch:
+        """The matches of deals."""
+        origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
+        return deal_matches(deals, origin, self._credit_rules)
 
     async def _emit(
         self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], outputs: Sequence[tuple[str, pa.RecordBatch]]
