@@ -38,7 +38,7 @@ class Published(NamedTuple):
 TIMES = st.sampled_from([0, 1, 4, 5, 6])
 CLICK_IDS = ("k1", "k2")
 COMMON = {
-    "account_id": st.sampled_from(["a", "a", "a", "b"]),
+    "account_id": st.sampled_from(["a", "a", "a", "a", "a", "b"]),
     "visitor_id": st.sampled_from(["v1", "v1", "v2", None]),
     "email_sha256": st.sampled_from([None, None, "a" * 64, "b" * 64]),
     "event_time": TIMES,
@@ -50,8 +50,8 @@ CLICKS = st.fixed_dictionaries(
 EVENTS = st.fixed_dictionaries(
     {
         **COMMON,
-        "deal_id": st.sampled_from(["d1", "d1", "d2"]),
-        "event_id": st.sampled_from(["e1", "e2", "e3"]),
+        "deal_id": st.sampled_from(["d1", "d1", "d1", "d2"]),
+        "event_id": st.sampled_from(["e1", "e1", "e2"]),
         "to_stage": st.sampled_from(["lead", "won"]),
         "click_id": st.sampled_from([*CLICK_IDS, None]),
         "contact_id": st.sampled_from([None, None, "c1"]),
@@ -64,7 +64,7 @@ EVENTS = st.fixed_dictionaries(
 HISTORIES = st.lists(
     st.tuples(
         st.one_of(st.tuples(st.just("clicks"), CLICKS), st.tuples(st.just("crm-events"), EVENTS)),
-        st.sampled_from([0, 1, 30, 90]),
+        st.sampled_from([0, 1, 30, 150]),
     ),
     min_size=3,
     max_size=14,
@@ -307,7 +307,12 @@ OVERTAKEN = {
 }
 #: It closes when its window is long frozen, by another visitor's browser.
 CLOSED_LATE = {
-    "history": [(click(), 0), (event(), 1), (event(event_id="e2", visitor_id="v2", event_time=6), 90), (click(), 1)],
+    "history": [
+        (click(), 0),
+        (event(), 1),
+        (click(visitor_id="v2", click_id="k2"), 1),
+        (event(event_id="e2", visitor_id="v2", event_time=6), 150),
+    ],
     "repeats": [],
     "steps": [(0, 1, "acknowledged"), (1, 1, "acknowledged"), (1, 1, "acknowledged")],
 }
@@ -318,7 +323,15 @@ CREATED_EARLIER = {
     "steps": [(0, 1, "acknowledged"), (1, 1, "acknowledged"), (1, 1, "acknowledged")],
 }
 
+#: The event is corrected: it was another person's deal.
+CORRECTED = {
+    "history": [(click(), 0), (event(), 1), (event(visitor_id="v2", source_version=1), 1)],
+    "repeats": [1],
+    "steps": [(0, 1, "acknowledged"), (1, 1, "acknowledged"), (1, 1, "acknowledged")],
+}
 
+
+@example(**CORRECTED)
 @example(**CREATED_EARLIER)
 @example(**CLOSED_LATE)
 @example(**OVERTAKEN)
