@@ -137,6 +137,10 @@ class Retention:
         """After this, facts in the window of a conversion of that event time may have expired: it is frozen."""
         return event_ms + self.lateness_s * 1000
 
+    def held_until_ms(self, event_ms: int) -> int:
+        """Until then, by the clock, clicks in the window of that event time are held: they expire by whole buckets."""
+        return self.latest_ingest_ms(event_ms) + MARGIN * self.bucket_s * 1000
+
 
 class Touchpoint(NamedTuple):
     """What attribution needs of one content of a click. `content` is that content as it is stored.

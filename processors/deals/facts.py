@@ -16,7 +16,7 @@ import pyarrow as pa
 from processors.attribution.facts import ConversionContent, Retention
 from processors.attribution.graph import KINDS, STRONG
 from processors.attribution.identifiers import IDENTIFIERS, SHARED, identifiers_of
-from schemas.facts import ConversionFact, HeldContent, HeldConversion
+from schemas.facts import ConversionFact, Held, HeldContent, HeldConversion
 
 __all__ = [
     "DealEvent",
@@ -28,6 +28,7 @@ __all__ = [
     "is_forgotten",
     "match_facts",
     "read_events",
+    "without_past",
 ]
 
 Times = npt.NDArray[np.int64]
@@ -134,8 +135,27 @@ def is_forgotten(held: HeldConversion) -> bool:
     if not is_deal(held.conversion_id):
         return False
     events = [event.ingest_ms for event in read_events(held.contents)]
-    matched = [fields[0] for item in held.contents if len(fields := msgpack.unpackb(item.content)) == 1]
-    return not events or min(matched, default=events[0]) < min(events)
+    return not events or min(_matched(held), default=events[0]) < min(events)
+
+
+def without_past(held: Held, now_ms: int, retention: Retention) -> Held:
+    """All but the deals that were matched, and whose clicks may have expired by now: there is nothing better to say.
+
+    Whatever is read once more, such as records that are replayed, would otherwise be said without these clicks.
+    """
+    return held._replace(conversions=[item for item in held.conversions if not _is_past(item, now_ms, retention)])
+
+
+def _is_past(held: HeldConversion, now_ms: int, retention: Retention) -> bool:
+    if not is_deal(held.conversion_id) or not _matched(held):
+        return False
+    events = read_events(held.contents)
+    return not events or now_ms > retention.held_until_ms(choose_deal(events, retention).event_ms)
+
+
+def _matched(held: HeldConversion) -> list[int]:
+    """How new the events were that each match of the deal was made of."""
+    return [fields[0] for item in held.contents if len(fields := msgpack.unpackb(item.content)) == 1]
 
 
 def choose_deal(events: Sequence[DealEvent], retention: Retention) -> ConversionContent:

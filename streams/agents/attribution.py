@@ -19,7 +19,7 @@ from processors.attribution.attribute import (
 )
 from processors.attribution.link_records import RECORD, link_records
 from processors.attribution.links import CarriedLink
-from processors.deals.facts import deal_name, is_deal
+from processors.deals.facts import deal_name, is_deal, without_past
 from processors.deals.records import deal_matches, outdated
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
@@ -39,7 +39,6 @@ from streams.attribution_inputs import (
     CRM_EVENTS,
     DEAL_MATCHES,
     LINKS,
-    RETRIES,
     Inputs,
     Part,
     attribution_store,
@@ -111,7 +110,6 @@ class Attribution:
         self._inputs = Inputs(settings, schemas, self._store)
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
-        self._retry_topic = topics(settings.namespace)[RETRIES].name
         self._models = models or MatchModels(settings, schemas)
         self._knows_models = False
         self._settling = Settling(settings, self._store, self._held_decoder, self._models, self._publish_settled)
@@ -230,6 +228,8 @@ class Attribution:
         """What is to be attributed for the records of a part."""
         if not held.conversions and part.contract not in (CONVERSIONS, CRM_EVENTS):
             return []
+        known = held.conversions
+        held = without_past(held, int(time.time() * 1000), self._retention)
         rows = part.rows[decoded.rows]
         links = {(item.account_id, item.fact): chunk.records[rows[item.row]].offset for item in carried}
         if part.contract == LINKS:
@@ -237,16 +237,12 @@ class Attribution:
         if part.contract == CLICKS:
             clicks = _offsets(chunk, part, decoded, "click_id")
             return changed_conversions(held, clicks, links, self._retention)
-        if part.contract == CONVERSIONS:
-            arrived = _offsets(chunk, part, decoded, "conversion_id")
-        else:
-            deals = _offsets(chunk, part, decoded, "deal_id")
-            arrived = {(account_id, deal_name(deal_id)): offset for (account_id, deal_id), offset in deals.items()}
-        found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
         if part.contract == DEAL_MATCHES:
-            # What is replayed may be so old that its clicks have expired.
-            return [] if chunk.topic == self._retry_topic else outdated(found, decoded.batch)
-        expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in held.conversions}
+            return outdated(arrived_conversions(held, _deals(chunk, part, decoded), 0, self._retention), decoded.batch)
+        is_deals = part.contract == CRM_EVENTS
+        arrived = _deals(chunk, part, decoded) if is_deals else _offsets(chunk, part, decoded, "conversion_id")
+        found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
+        expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in known}
         self._metrics.discarded.labels(part.contract, "expired").inc(len(expired))
         if links:
             others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
@@ -375,6 +371,12 @@ def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[
     accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", id_field))
     offsets = (chunk.records[row].offset for row in part.rows[decoded.rows].tolist())
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
+
+
+def _deals(chunk: Chunk, part: Part, decoded: Decoded) -> dict[tuple[str, str], int]:
+    """The same of deals, by (account, name)."""
+    found = _offsets(chunk, part, decoded, "deal_id")
+    return {(account_id, deal_name(deal_id)): offset for (account_id, deal_id), offset in found.items()}
 
 
 def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models | None = None) -> App:

@@ -18,7 +18,9 @@ from streams.admin import registry
 from streams.clickhouse import connect
 from streams.offsets import Offsets
 from streams.settings import Settings
+from tests.crash.outcome import read_topic
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
+from tests.streams.replay.commands import done
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 FIXED = {"account_id": "acme", "consent": "granted", "limited_data_use": False}
@@ -66,11 +68,11 @@ def server(deployment: Settings) -> Iterator[redis.Redis]:
 def test_a_deal_keeps_its_ads_when_their_clicks_have_expired(
     deployment: Settings, server: redis.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    created = {"lead_created_time": NOW - timedelta(days=2)}
+    created = {"lead_created_time": NOW - timedelta(days=12)}
     with running(tmp_path, "attribution", "loader") as roles:
-        publish(deployment, "clicks", click("k1", 5), click("k2", 3), click("k3", 1))
+        publish(deployment, "clicks", click("k1", 15), click("k2", 13), click("k3", 11))
         wait_until_attributed(deployment, roles)
-        publish(deployment, "crm-events", event("e1", 2, amount_micros=30_000_000, currency="EUR", **created))
+        publish(deployment, "crm-events", event("e1", 12, amount_micros=30_000_000, currency="EUR", **created))
         worked_through(deployment, roles)
         before = matches(deployment)
         assert (before["d1"]["layer"], list(before["d1"]["path"])) == ("visitor_id", ["k1", "k2"])
@@ -84,7 +86,12 @@ def test_a_deal_keeps_its_ads_when_their_clicks_have_expired(
         won = {"outcome": "won", "amount_micros": 100_000_001, "currency": "EUR"}
         publish(deployment, "crm-events", event("e2", 0, "closed", **won), event("e2", 0, "closed", **won))
         worked_through(deployment, roles)
+        # Nor is anything said anew where all of it is replayed.
+        for topic in ("crm-events", "deal-matches"):
+            done("replay", topic, "--from", "2020-01-01T00:00Z", "--role", "attribution", "--yes")
+        worked_through(deployment, roles)
     assert matches(deployment) == before
+    assert len(read_topic(deployment, "deal-matches")) == 1
     assert sorted(value_by_ad(deployment).items()) == [
         (("ad-k1", "won"), Decimal("50.000000")),
         (("ad-k2", "won"), Decimal("50.000001")),

@@ -124,9 +124,9 @@ def pending_of(topic: str, records: Sequence[Record], held: Held, retention: Ret
     links = {(item.account_id, item.fact): records[item.row].offset for item in carried}
     if topic == "clicks":
         return changed_conversions(held, offsets, links, retention)
-    pending = arrived_conversions(held, offsets, min(record.ingest_ms for record in records), retention)
     if topic == "deal-matches":
-        return outdated(pending, batch)
+        return outdated(arrived_conversions(held, offsets, 0, retention), batch)
+    pending = arrived_conversions(held, offsets, min(record.ingest_ms for record in records), retention)
     others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in offsets]
     return pending + changed_conversions(held._replace(conversions=others), {}, links, retention)
 

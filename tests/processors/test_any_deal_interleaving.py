@@ -196,8 +196,14 @@ def final(rows: Sequence[Row]) -> dict[Name, Row]:
     return {version[:2]: {**versions[version], "facts_held": None} for version in sorted(versions)}
 
 
-def expected(published: Sequence[Published]) -> tuple[dict[Name, list[tuple[str, str]]], dict[Name, int]]:
-    """(click_id, channel) of each deal's touchpoints, and where its window ends, straight from the definition."""
+def path_of(row: Row) -> tuple[int, list[tuple[str, str]]]:
+    """Where the window ends, ms, and (click_id, channel) of the touchpoints."""
+    touchpoints = [(touch["click_id"], touch["channel"]) for touch in row["touchpoints"]]
+    return int(row["window_end_time"].timestamp() * 1000), touchpoints
+
+
+def expected(published: Sequence[Published]) -> dict[Name, tuple[int, list[tuple[str, str]]]]:
+    """The same of each deal, straight from the definition."""
     contents: dict[tuple[Any, ...], Version] = {}
     for topic, fields, ingest_ms in published:
         [fact] = facts_of(topic, [Record(0, ingest_ms, message(topic, fields))], RETENTION)
@@ -205,7 +211,7 @@ def expected(published: Sequence[Published]) -> tuple[dict[Name, list[tuple[str,
         own_id = fields["click_id" if topic == "clicks" else "deal_id"]
         order = (fields["source_version"], ingest_ms, body)
         contents[topic, fields["account_id"], own_id, ingest_ms, body] = (order, fields)
-    found, ends = {}, {}
+    found = {}
     deals = sorted((key, value) for key, value in contents.items() if key[0] == "crm-events")
     for (_, account, deal_id), group in itertools.groupby(deals, key=lambda item: item[0][:3]):
         versions = [value for _, value in group]
@@ -213,9 +219,8 @@ def expected(published: Sequence[Published]) -> tuple[dict[Name, list[tuple[str,
         of_account = [value for key, value in contents.items() if key[1] == account]
         # A deal looks for clicks before what each of its events takes for the end.
         looking = [(order, {**fields, "event_time": end_of([fields])}) for order, fields in versions]
-        found[account, deal_id] = touchpoints_of(chosen, looking, of_account)
-        ends[account, deal_id] = chosen.event_ms
-    return found, ends
+        found[account, deal_id] = (chosen.event_ms, touchpoints_of(chosen, looking, of_account))
+    return found
 
 
 def end_of(events: Sequence[Row]) -> int:
@@ -254,27 +259,21 @@ async def compare(url: str, published: Sequence[Published], steps: Sequence[Any]
     stores = [AttributionStore(url, namespace=f"{name}.{number}.", shards=number + 1) for number in range(2)]
     try:
         reference = final(await at_once(stores[0], published))
-        touched, ends = expected(published)
-        assert {
-            key: [(touch["click_id"], touch["channel"]) for touch in row["touchpoints"]]
-            for key, row in reference.items()
-        } == touched
+        assert {key: path_of(row) for key, row in reference.items()} == expected(published)
         emitted = await in_pieces(stores[1], published, steps)
         assert final(emitted) == reference
-        require_newest_last(emitted, ends, max(record.ingest_ms for record in published))
+        require_newest_last(emitted)
     finally:
         for store in stores:
             await store.close()
 
 
-def require_newest_last(emitted: Sequence[Row], ends: dict[Name, int], now_ms: int) -> None:
-    """Compaction keeps a deal's last record: as long as it is not frozen that has to be the greatest version."""
+def require_newest_last(emitted: Sequence[Row]) -> None:
+    """Compaction keeps a deal's last record, which has to be the greatest version."""
     last = {(row["account_id"], row["deal_id"]): row["facts_held"] for row in emitted}
-    for name, facts_held in last.items():
-        if now_ms <= ends[name] + LATENESS_S * 1000:
-            assert facts_held == max(
-                row["facts_held"] for row in emitted if (row["account_id"], row["deal_id"]) == name
-            )
+    assert last == {
+        name: max(row["facts_held"] for row in emitted if (row["account_id"], row["deal_id"]) == name) for name in last
+    }
 
 
 @pytest.fixture(scope="module")

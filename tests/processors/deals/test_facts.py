@@ -6,8 +6,18 @@ from typing import Any
 import pytest
 
 from processors.attribution.facts import Retention
-from processors.deals.facts import deal_name
-from tests.processors.records import CLICK, CONVERSION, EVENT, MemoryStore, Record, attribute, match_deals, message
+from processors.deals.facts import deal_name, without_past
+from tests.processors.records import (
+    CLICK,
+    CONVERSION,
+    EVENT,
+    MemoryStore,
+    Record,
+    attribute,
+    facts_of,
+    match_deals,
+    message,
+)
 
 LOOKBACK_S, LATENESS_S = 100, 50
 RETENTION = Retention(LOOKBACK_S, LATENESS_S)
@@ -194,3 +204,24 @@ def test_a_match_that_is_read_back_behind_a_newer_one_is_followed_by_that() -> N
     assert read_back(older, newer) == []
     [again] = read_back(newer, older)
     assert (again["facts_held"], path(again)) == (newer["facts_held"], ["k1"])
+
+
+def test_a_deal_that_was_matched_is_left_alone_when_its_clicks_may_have_expired() -> None:
+    """As where its events are replayed: the match would lose the clicks that are gone."""
+    until_ms = RETENTION.held_until_ms(AT)
+    records = [Record(0, AT, message("crm-events", event()))]
+    store = MemoryStore()
+    held = store.add("crm-events", records, RETENTION)
+    assert without_past(held, until_ms + 1, RETENTION) == held, "nothing is known of it but this"
+    [match] = match_deals("crm-events", records, held, RETENTION)
+    store.add("deal-matches", [Record(0, AT, message("deal-matches", match))], RETENTION)
+    held = store.add("crm-events", records, RETENTION)
+    assert without_past(held, until_ms, RETENTION) == held
+    assert without_past(held, until_ms + 1, RETENTION).conversions == []
+
+
+def test_clicks_are_held_for_so_long() -> None:
+    """To the one that happened first and arrived at once."""
+    for first_ms in (0, 6 * DAY_MS + 1, 7 * DAY_MS - 1, 7 * DAY_MS):
+        [fact, *_] = facts_of("clicks", [Record(0, 0, message("clicks", {**CLICK, "event_time": first_ms}))], RETENTION)
+        assert fact.expires_at_s * 1000 >= RETENTION.held_until_ms(first_ms + LOOKBACK_S * 1000)
