@@ -9,7 +9,7 @@ from tests.crash.attributed import decode, greatest, say_what_differs
 from tests.crash.load import Journeys
 from tests.crash.outcome import Found
 
-__all__ = ["compare"]
+__all__ = ["compare", "ending_outdated"]
 
 OUTPUT = "deal-matches"
 
@@ -35,11 +35,13 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
             found.found += events[deal_id]
         else:
             say_what_differs(deal_id, wanted[deal_id], got[deal_id], found)
-    _require_newest_last(settings, found)
+    for deal_id, (last, greatest_version) in ending_outdated(settings).items():
+        found.exceeds(f"the last record of {deal_id} is of version {last}, not {greatest_version}")
     return found
 
 
-def _require_newest_last(settings: Settings, found: Found) -> None:
+def ending_outdated(settings: Settings) -> dict[str, tuple[int, int]]:
+    """The deals whose last record is not of the greatest version, with both versions."""
     last: dict[str, int] = {}
     most: dict[str, int] = {}
     for batch, _ in decode(settings, OUTPUT):
@@ -47,6 +49,4 @@ def _require_newest_last(settings: Settings, found: Found) -> None:
         for deal_id, facts_held in zip(*columns, strict=True):
             last[deal_id] = facts_held
             most[deal_id] = max(facts_held, most.get(deal_id, 0))
-    for deal_id in last:
-        if last[deal_id] < most[deal_id]:
-            found.exceeds(f"the last record of {deal_id} is of version {last[deal_id]}, not {most[deal_id]}")
+    return {deal_id: (last[deal_id], most[deal_id]) for deal_id in last if last[deal_id] < most[deal_id]}

@@ -1,6 +1,5 @@
 """Deals on the real stack: what led to them, and what has become of them when their clicks have long gone."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +17,7 @@ from streams.admin import registry
 from streams.clickhouse import connect
 from streams.offsets import Offsets
 from streams.settings import Settings
+from tests.crash.dealt import ending_outdated
 from tests.crash.outcome import read_topic
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
 from tests.streams.replay.commands import done
@@ -139,17 +139,7 @@ def test_random_interleavings_with_duplicates(deployment: Settings, tmp_path: Pa
     assert {name: list(row["path"]) for name, row in matches(deployment).items()} == {
         f"d{n}": [f"k{n}-{m}" for m in reversed(range(known[n]))] for n in visitors
     }
-    require_newest_last(deployment)
-
-
-def require_newest_last(settings: Settings) -> None:
-    """Of each deal, on the topic that is compacted."""
-    with connect(settings) as clickhouse:
-        sql = "SELECT deal_id, kafka_offset, facts_held FROM deal_matches ORDER BY deal_id, kafka_offset"
-        rows = clickhouse.query(sql).to_pylist()
-    for _, versions in itertools.groupby(rows, key=lambda row: row["deal_id"]):
-        held = [row["facts_held"] for row in versions]
-        assert held[-1] == max(held)
+    assert ending_outdated(deployment) == {}
 
 
 def test_a_match_that_cannot_be_read_is_a_dead_letter(deployment: Settings, tmp_path: Path) -> None:

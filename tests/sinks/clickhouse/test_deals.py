@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +116,19 @@ def test_the_parts_of_an_amount_sum_to_it(tables: ClickHouse, amount: int) -> No
     assert len(parts) == 10
     assert sum(parts) == Decimal(amount) / 1_000_000
     assert all(abs(part - Decimal(amount) / 10_000_000) < Decimal("0.001") for part in parts)
+
+
+def test_the_questions_of_the_documentation_are_answered(tables: ClickHouse) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "queries.md").read_text()
+    section = text.partition("## What becomes of deals")[2].partition("\n## ")[0]
+    by_ad, unmatched = (sql for number, sql in enumerate(section.split("```")) if number % 2)
+    load(
+        tables, "crm-events", [event("acme", "d1", 0, "won", outcome="won", amount_micros=10**7, currency="EUR")], "q-e"
+    )
+    load(tables, "crm-events", [event("acme", "d2", 0, "lead", amount_micros=10**6, currency="EUR")], "q-f")
+    load(tables, "deal-matches", [match("acme", "d1", ["a"], linear=[1.0])], "q-m")
+    load(tables, "deal-matches", [{**match("acme", "d2", []), "layer": "none"}], "q-n")
+    [row] = tables.query(by_ad.replace("today() - 180", "toDate(0)")).to_pylist()
+    assert (row["ad_id"], row["currency"], row["won"], row["pipeline"]) == ("a", "EUR", 10, 0)
+    [row] = tables.query(unmatched).to_pylist()
+    assert (row["currency"], row["outcome"], row["value"]) == ("EUR", "open", 1)
