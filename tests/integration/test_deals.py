@@ -20,6 +20,7 @@ from streams.settings import Settings
 from tests.crash.dealt import ending_outdated
 from tests.crash.outcome import read_topic
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
+from tests.streams.loader.test_loader import recreate
 from tests.streams.replay.commands import done
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -140,6 +141,26 @@ def test_random_interleavings_with_duplicates(deployment: Settings, tmp_path: Pa
         f"d{n}": [f"k{n}-{m}" for m in reversed(range(known[n]))] for n in visitors
     }
     assert ending_outdated(deployment) == {}
+
+
+@pytest.mark.parametrize("topic", ["crm-events", "deal-matches"])
+def test_a_topic_created_anew_is_accepted(deployment: Settings, tmp_path: Path, topic: str) -> None:
+    with running(tmp_path, "attribution", "loader") as roles:
+        publish(deployment, "clicks", click("k1", 3))
+        publish(deployment, "crm-events", event("e1", 2))
+        worked_through(deployment, roles)
+        recreate(deployment, topics(deployment.namespace)[topic].name)
+        assert roles[0].process.wait(120) == 1
+        assert "`spendloop topics accept`" in roles[0].log.read_text()
+    done("topics", "accept", topic, "--yes")
+    with running(tmp_path, "attribution", "loader") as roles:
+        publish(deployment, "clicks", click("k2", 2.5))
+        publish(deployment, "crm-events", event("e2", 2, deal="d2"))
+        worked_through(deployment, roles)
+    assert {name: list(row["path"]) for name, row in matches(deployment).items()} == {
+        "d1": ["k1", "k2"],
+        "d2": ["k1", "k2"],
+    }
 
 
 def test_a_match_that_cannot_be_read_is_a_dead_letter(deployment: Settings, tmp_path: Path) -> None:
