@@ -143,10 +143,11 @@ class Inputs:
 
     async def store(
         self, span: Span, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
-    ) -> Held:
+    ) -> Sequence[Held]:
         """Store the facts of what was decoded, and its links; what is held for the conversions they concern.
 
-        `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
+        Each reading is of one moment. `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind,
+        Unavailable, Refused.
         """
         ingest_ms = part.ingest_ms[decoded.rows]
         entries = link_entries(links, self._retention)

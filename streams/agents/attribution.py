@@ -60,6 +60,9 @@ OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
 TOPIC_CHECK_S = 10.0
 SETTLE_INTERVAL_S = 2.0
+ID_FIELDS = {CLICKS: "click_id", CONVERSIONS: "conversion_id", CRM_EVENTS: "deal_id", DEAL_MATCHES: "deal_id"}
+#: What is attributed itself when it arrives.
+ARRIVING = (CONVERSIONS, CRM_EVENTS)
 #: A record that Kafka took so long ago is seen by who has read to the end of its partition, ms.
 APPENDED_MS = 10_000
 
@@ -159,9 +162,9 @@ class Attribution:
             decoded = await self._decoded(chunk, part)
             bad += [item.moved_to(int(part.rows[item.row])) for item in decoded.bad]
             carried = self._links_of_others(part, decoded)
-            held = await self._stored(chunk, part, decoded, carried, is_end=number == len(parts))
+            readings = await self._stored(chunk, part, decoded, carried, is_end=number == len(parts))
             # In a thread: what one busy visitor's records concern may take seconds.
-            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, carried, held)
+            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, carried, readings)
             if carried and part.contract != LINKS:
                 offsets = [chunk.records[row].offset for row in part.rows[decoded.rows].tolist()]
                 links.append(link_records(carried, chunk.topic, chunk.partition, offsets))
@@ -208,10 +211,12 @@ class Attribution:
 
     async def _stored(
         self, chunk: Chunk, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
-    ) -> Held:
+    ) -> Sequence[Held]:
         span = self._inputs.span(chunk)
-        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, links, is_end=is_end))
-        return held
+        readings: Sequence[Held] = await self._in_state(
+            chunk, lambda: self._inputs.store(span, part, decoded, links, is_end=is_end)
+        )
+        return readings
 
     async def _in_state(self, chunk: Chunk, step: Any) -> Any:
         """The result of a step in the state; where that has forgotten something, all partitions begin again."""
@@ -223,30 +228,33 @@ class Attribution:
             raise Abandoned(str(behind)) from behind
 
     def _pending(
-        self, chunk: Chunk, part: Part, decoded: Decoded, carried: Sequence[CarriedLink], held: Held
+        self,
+        chunk: Chunk,
+        part: Part,
+        decoded: Decoded,
+        carried: Sequence[CarriedLink],
+        readings: Sequence[Held],
     ) -> list[Pending]:
         """What is to be attributed for the records of a part."""
-        if not held.conversions and part.contract not in (CONVERSIONS, CRM_EVENTS):
-            return []
-        known = held.conversions
-        held = without_past(held, int(time.time() * 1000), self._retention)
+        arrived = _arrived(chunk, part, decoded)
         rows = part.rows[decoded.rows]
         links = {(item.account_id, item.fact): chunk.records[rows[item.row]].offset for item in carried}
-        if part.contract == LINKS:
-            return changed_conversions(held, {}, links, self._retention)
-        if part.contract == CLICKS:
-            clicks = _offsets(chunk, part, decoded, "click_id")
-            return changed_conversions(held, clicks, links, self._retention)
-        if part.contract == DEAL_MATCHES:
-            return outdated(arrived_conversions(held, _deals(chunk, part, decoded), 0, self._retention), decoded.batch)
-        is_deals = part.contract == CRM_EVENTS
-        arrived = _deals(chunk, part, decoded) if is_deals else _offsets(chunk, part, decoded, "conversion_id")
-        found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
-        expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in known}
-        self._metrics.discarded.labels(part.contract, "expired").inc(len(expired))
-        if links:
-            others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
-            found += changed_conversions(held._replace(conversions=others), {}, links, self._retention)
+        now_ms = int(time.time() * 1000)
+        found = []
+        for held in readings:
+            held = without_past(held, now_ms, self._retention)
+            if part.contract in ARRIVING:
+                found += arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
+                others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
+                held = held._replace(conversions=others)
+            if part.contract == DEAL_MATCHES:
+                found += outdated(arrived_conversions(held, arrived, 0, self._retention), decoded.batch)
+            elif links or part.contract == CLICKS:
+                clicks = arrived if part.contract == CLICKS else {}
+                found += changed_conversions(held, clicks, links, self._retention)
+        if part.contract in ARRIVING:
+            held_names = {(item.account_id, item.conversion_id) for held in readings for item in held.conversions}
+            self._metrics.discarded.labels(part.contract, "expired").inc(len(arrived.keys() - held_names))
         return found
 
     async def _left_for_later(self, chunk: Chunk, pending: Sequence[Pending], *, arrived: bool) -> list[Pending]:
@@ -366,17 +374,15 @@ class Attribution:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
 
-def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[tuple[str, str], int]:
-    """The newest offset of each id that arrived, by (account, id)."""
-    accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", id_field))
+def _arrived(chunk: Chunk, part: Part, decoded: Decoded) -> dict[tuple[str, str], int]:
+    """The newest offset of each id that arrived, by (account, id); of deals by (account, name)."""
+    if part.contract == LINKS:
+        return {}
+    accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", ID_FIELDS[part.contract]))
+    if ID_FIELDS[part.contract] == "deal_id":
+        ids = map(deal_name, ids)
     offsets = (chunk.records[row].offset for row in part.rows[decoded.rows].tolist())
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
-
-
-def _deals(chunk: Chunk, part: Part, decoded: Decoded) -> dict[tuple[str, str], int]:
-    """The same of deals, by (account, name)."""
-    found = _offsets(chunk, part, decoded, "deal_id")
-    return {(account_id, deal_name(deal_id)): offset for (account_id, deal_id), offset in found.items()}
 
 
 def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Models | None = None) -> App:

@@ -123,8 +123,8 @@ async def work(store: AttributionStore, partition: Partition, records: Sequence[
     facts = facts_of(topic, records, RETENTION)
     add = store.add_touchpoints if topic == "clicks" else store.add_conversions
     span = Span(LogPartition(*partition), start, start + len(records))
-    held = await add(span, facts, links_of(topic, records, RETENTION))
-    return match_deals(topic, records, held, RETENTION)
+    readings = await add(span, facts, links_of(topic, records, RETENTION))
+    return [row for held in readings for row in match_deals(topic, records, held, RETENTION)]
 
 
 class Workers:

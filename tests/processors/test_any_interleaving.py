@@ -111,8 +111,8 @@ async def work(store: AttributionStore, partition: Partition, records: Sequence[
     topic, _ = partition
     facts = facts_of(topic, records, RETENTION)
     add = store.add_touchpoints if topic == "clicks" else store.add_conversions
-    held = await add(span, facts, links_of(topic, records, RETENTION))
-    return attribute(topic, records, held, RETENTION)
+    readings = await add(span, facts, links_of(topic, records, RETENTION))
+    return [row for held in readings for row in attribute(topic, records, held, RETENTION)]
 
 
 def span_of(partition: Partition, start: int, end: int) -> Span:
