@@ -47,8 +47,9 @@ class Entries(NamedTuple):
 
 
 class ConversionFact(NamedTuple):
-    """A conversion on its way into the store.
+    """A conversion, or what was heard of a deal, on its way into the store.
 
+    id: a text; where it is no conversion_id, it begins with a surrogate, which stands for a byte that is no UTF-8.
     identifiers: what it can be asked by; each leads to it, and so does what is linked to one of them.
     touchpoint_buckets, link_buckets: where touchpoints lie that it may have, and links that concern it.
     expires_at_s, bucket_expires_at_s: of the conversion, and of the bucket in which identifiers lead to it.
@@ -75,7 +76,7 @@ class HeldContent(NamedTuple):
 
 
 class HeldConversion(NamedTuple):
-    """All contents held of a conversion.
+    """All contents held of a conversion or deal.
 
     reached: the identifiers of the contents, and all that links lead to from there; whose they are is not said.
     steps_cut: how many steps from link to link were not gone, for too many identifiers lie there. It only grows.

@@ -49,6 +49,8 @@ TOPICS: Mapping[str, Topic] = {
         _topic("crm-events", ("deal_id",), 400, "event_time"),
         _topic("ad-performance", ("ad_account_id",), 120, "as_of"),
         _topic("attributed-conversions", ("conversion_id",), 120),
+        # Of a deal the last version, for as long as it may close.
+        replace(_topic("deal-matches", ("deal_id",), 120), is_compacted=True),
         _topic("identity-links", ("account_id",), 400),
         _topic("attribution-quality", ("account_id",), 120),
         # Every version, until no conversion is matched anew that was matched with it.

@@ -1,4 +1,4 @@
-"""Clicks and conversions on their way into the state: what the attribution role and its rebuild do alike."""
+"""What the attribution role reads, on its way into the state: what the role and its rebuild do alike."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ import pyarrow as pa
 from processors.attribution.facts import click_facts, conversion_facts, trace_facts
 from processors.attribution.link_records import published_links
 from processors.attribution.links import CarriedLink, link_entries, links_carried
+from processors.deals.facts import deal_facts, match_facts
 from processors.matching.evidence import evidence_of
 from schemas.client.registry import Registry
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord
-from schemas.facts import Entries, Held
+from schemas.facts import ConversionFact, Entries, Held
 from schemas.spans import Partition, Span
 from schemas.topics import topics
 from sinks.redis.attribution_store import ROLE, AttributionStore
@@ -26,6 +27,8 @@ from streams.settings import Settings
 __all__ = [
     "CLICKS",
     "CONVERSIONS",
+    "CRM_EVENTS",
+    "DEAL_MATCHES",
     "DECODED",
     "HELD_IDENTIFIERS",
     "LINKS",
@@ -36,8 +39,10 @@ __all__ = [
     "attribution_store",
 ]
 
-CLICKS, CONVERSIONS, LINKS = "clicks", "conversions", "identity-links"
-DECODED = (CLICKS, CONVERSIONS, LINKS)
+CLICKS, CONVERSIONS, CRM_EVENTS = "clicks", "conversions", "crm-events"
+#: What the role has published itself, and reads back.
+LINKS, DEAL_MATCHES = "identity-links", "deal-matches"
+DECODED = (CLICKS, CONVERSIONS, CRM_EVENTS, LINKS, DEAL_MATCHES)
 RETRIES = f"{ROLE}.retry"
 SOURCES = (*DECODED, RETRIES)
 
@@ -137,14 +142,17 @@ class Inputs:
         """What the records of a part say of who is the same person."""
         if part.contract == LINKS:
             return published_links(decoded.batch)
+        if part.contract == DEAL_MATCHES:
+            return []
         return links_carried(decoded.batch, part.ingest_ms[decoded.rows], self._retention)
 
     async def store(
         self, span: Span, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
-    ) -> Held:
+    ) -> Sequence[Held]:
         """Store the facts of what was decoded, and its links; what is held for the conversions they concern.
 
-        `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
+        Each reading is of one moment. `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind,
+        Unavailable, Refused.
         """
         ingest_ms = part.ingest_ms[decoded.rows]
         entries = link_entries(links, self._retention)
@@ -153,11 +161,19 @@ class Inputs:
         if part.contract == CLICKS:
             touchpoints, traces = await asyncio.to_thread(self._click_facts, decoded.batch, ingest_ms)
             return await self._store.add_touchpoints(span, touchpoints, entries, traces, is_end=is_end)
+        conversions = self._conversion_facts(part, decoded, ingest_ms)
+        return await self._store.add_conversions(span, conversions, entries, is_end=is_end)
+
+    def _conversion_facts(self, part: Part, decoded: Decoded, ingest_ms: Int64s) -> list[ConversionFact]:
+        """Conversions, or what was heard of deals."""
+        if part.contract == DEAL_MATCHES:
+            return match_facts(decoded.batch, ingest_ms, self._retention)
+        if part.contract == CRM_EVENTS:
+            return deal_facts(decoded.batch, ingest_ms, self._retention, self._match_on)
         messages = [part.values[row] or b"" for row in decoded.rows.tolist()]
-        conversions = conversion_facts(
+        return conversion_facts(
             decoded.batch, messages, ingest_ms, self._retention, self._match_on, self._settle_after_s
         )
-        return await self._store.add_conversions(span, conversions, entries, is_end=is_end)
 
     def _click_facts(self, clicks: pa.RecordBatch, ingest_ms: Int64s) -> tuple[list[Entries], list[Entries]]:
         """Touchpoints and traces of clicks."""

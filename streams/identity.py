@@ -144,7 +144,7 @@ def _quoted(text: str) -> str:
 
 
 def _name(identifier: Identifier) -> str:
-    kinds = {**IDENTIFIERS, **SHARED, "contact_id": "c"}
+    kinds = {**IDENTIFIERS, **SHARED}
     return kinds[identifier.field] + identifier.value
 
 

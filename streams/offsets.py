@@ -16,8 +16,9 @@ __all__ = ["Commit", "Offsets", "patiently", "require_commits_of"]
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.2
-#: What a broker says shortly after its start; the client does not count these among the retriable ones.
+#: What a broker says shortly after its start, or a topic's; the client does not count these among the retriable ones.
 SETTLING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,

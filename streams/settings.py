@@ -146,6 +146,9 @@ class AttributionSettings(_Section):
     lateness_d: int = Field(
         21, ge=1, description="The slowest record, the longest outage and the oldest replay, together."
     )
+    deal_memory_d: int = Field(
+        400, ge=1, description="How long a deal is known after something was heard of it: it may close late."
+    )
     match_on: list[
         Literal["click_id", "fbclid", "external_id_sha256", "email_sha256", "phone_sha256", "visitor_id"]
     ] = Field(
@@ -266,7 +269,12 @@ class Settings(BaseSettings):
         """Lookback windows by account."""
         by_account = {name: a.lookback_d * DAY_S for name, a in self.accounts.items() if a.lookback_d}
         attribution = self.attribution
-        return Retention(attribution.lookback_d * DAY_S, attribution.lateness_d * DAY_S, by_account)
+        return Retention(
+            attribution.lookback_d * DAY_S,
+            attribution.lateness_d * DAY_S,
+            by_account,
+            deal_memory_s=attribution.deal_memory_d * DAY_S,
+        )
 
     def credit_rules(self) -> CreditRules:
         """What the models of credit go by."""

@@ -17,6 +17,7 @@ from processors.attribution.paths import Cases, Paths, Touchpoints, is_overfull
 from processors.attribution.person import CLICK_LAYERS, Person
 from processors.attribution.probable import Match
 from processors.attribution.use import Thresholds
+from processors.deals.facts import is_forgotten
 from processors.matching.model import MatchModel
 from schemas.definitions import arrow_schema, definition
 from schemas.facts import Held, Identifier
@@ -24,10 +25,17 @@ from schemas.facts import Held, Identifier
 __all__ = [
     "Origin",
     "Pending",
+    "Split",
     "arrived_conversions",
     "assemble",
     "changed_conversions",
+    "confidence_ad",
+    "credited_click_id",
+    "lists_of",
+    "model_version",
     "settling_conversions",
+    "split_of",
+    "touchpoints_of",
     "with_credited_ads",
     "with_match",
 ]
@@ -58,10 +66,10 @@ NOWHERE = Origin("", "", -1)
 
 
 class Pending(NamedTuple):
-    """A conversion to be attributed anew: its content that counts, its touchpoints, and what caused it.
+    """A conversion or deal to be attributed anew: its content that counts, its touchpoints, and what caused it.
 
-    name: the account and the conversion_id. layer: how the person was recognised, by the surest of what says so.
-    settled: how often it was begun to be settled. match: what evidence says where no identifier matches.
+    name: the account and the conversion_id, or the deal's name. layer: how the person was recognised, by the surest
+    of what says so. settled: how often it was begun to be settled. match: what evidence says where no identifier does.
     credited: where an identifier names the person, which ad it was, as far as a model tells.
     """
 
@@ -129,8 +137,9 @@ def _evidence(held: Held, retention: Retention) -> Iterator["_Evidence"]:
     touchpoints = Touchpoints(held.touchpoints)
     links = {name: read_links(name[1], item.contents, retention) for name, item in held.links.items() if item.contents}
     overfull = {name: item.overfull for name, item in held.links.items() if item.overfull}
-    for start in range(0, len(held.conversions), AT_ONCE):
-        cases = Cases(held.conversions[start : start + AT_ONCE], retention)
+    known = [item for item in held.conversions if not is_forgotten(item)]
+    for start in range(0, len(known), AT_ONCE):
+        cases = Cases(known[start : start + AT_ONCE], retention)
         yield _Evidence(cases, touchpoints, links, overfull, retention)
 
 
@@ -221,7 +230,7 @@ def assemble(
     """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
-    touchpoints = _touchpoints(pending)
+    touchpoints = touchpoints_of(pending, SCHEMA.field("touchpoints").type)
     count = len(pending)
     columns |= {
         "conversion_ingest_time": [item.conversion.ingest_ms for item in pending],
@@ -233,7 +242,7 @@ def assemble(
         "origin_offset": [item.offset for item in pending],
         **_recognised(pending, thresholds),
         "lookback_window_s": [item.lookback_s for item in pending],
-        "model_version": [_model_version(item) for item in pending],
+        "model_version": [model_version(item) for item in pending],
         "touchpoints": touchpoints,
         "credits": _credits(conversions.column("value_micros"), touchpoints, rules),
         "attributed_fbclid": [touch.fbclid if touch else None for touch in latest_fbclid],
@@ -283,9 +292,9 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
             match.person if match else 1.0 if is_matched else None
             for match, is_matched in zip(matches, matched, strict=True)
         ],
-        "confidence_ad": [_confidence_ad(item) for item in pending],
+        "confidence_ad": [confidence_ad(item) for item in pending],
         "probability_none": [match.none if match else None for match in matches],
-        "credited_click_id": [_credited_click_id(item) for item in pending],
+        "credited_click_id": [credited_click_id(item) for item in pending],
         "margin": [match.margin if match else None for match in matches],
         "candidates": [_candidates(match) if match else [] for match in matches],
         "is_used_for_reporting": [thresholds.is_for_reporting(match) if match else True for match in matches],
@@ -293,7 +302,7 @@ def _recognised(pending: Sequence[Pending], thresholds: Thresholds) -> dict[str,
     }
 
 
-def _confidence_ad(item: Pending) -> float | None:
+def confidence_ad(item: Pending) -> float | None:
     """That the ad of the credited click is the right one: a click that is remembered is sure of it."""
     if item.match:
         return item.match.ad
@@ -302,13 +311,13 @@ def _confidence_ad(item: Pending) -> float | None:
     return 1.0 if item.touchpoints and item.layer in CLICK_LAYERS else None
 
 
-def _model_version(item: Pending) -> str:
+def model_version(item: Pending) -> str:
     """By what the confidences were given."""
     model = item.match or item.credited
     return model.model_version if model else MODEL_VERSION
 
 
-def _credited_click_id(item: Pending) -> str | None:
+def credited_click_id(item: Pending) -> str | None:
     """Of the click that is held for the cause: what evidence or the delays say, or is remembered, else the last."""
     if item.match:
         return item.match.credited.click_id if item.match.credited else None
@@ -340,9 +349,8 @@ def _offsets(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
 
 
-def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
-    """list<struct>, a list for each conversion."""
-    list_type = SCHEMA.field("touchpoints").type
+def touchpoints_of(pending: Sequence[Pending], list_type: pa.ListType) -> pa.ListArray:
+    """list<struct>, a list for each of `pending`; the members are those of `list_type`."""
     flat = [touch for item in pending for touch in item.touchpoints]
     members = ["event_ms" if field.name == "event_time" else field.name for field in list_type.value_type]
     positions = [Touchpoint._fields.index(name) for name in members]
@@ -355,9 +363,31 @@ def _touchpoints(pending: Sequence[Pending]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=list_type)
 
 
-def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> pa.ListArray:
-    """list<struct<model, shares, value_micros>>: for each conversion with touchpoints one entry a model."""
-    list_type = SCHEMA.field("credits").type
+class Split(NamedTuple):
+    """Shares by conversion and model.
+
+    matched: which conversions have touchpoints; of each there is an entry a model, in the order of `models`.
+    shares: those of the entries end to end; starts: where each begins, and the end of the last.
+    """
+
+    matched: npt.NDArray[np.bool_]
+    models: Sequence[str]
+    shares: Shares
+    starts: npt.NDArray[np.int64]
+
+    @property
+    def entries(self) -> pa.Array:
+        """Where the entries of each conversion begin, and the end of the last."""
+        return pa.array(_offsets(self.matched * len(self.models)), pa.int32())
+
+    @property
+    def names(self) -> pa.Array:
+        """The model of each entry."""
+        return pa.array([*self.models] * int(self.matched.sum()), pa.string())
+
+
+def split_of(touchpoints: pa.ListArray, rules: CreditRules) -> Split:
+    """How every model splits conversions with these touchpoints."""
     counts = touchpoints.value_lengths().to_numpy()
     matched = counts > 0
     offsets = _offsets(counts[matched])
@@ -367,20 +397,26 @@ def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> 
     model_of = np.repeat(np.tile(np.arange(len(by_model)), len(offsets) - 1), lengths)
     starts = _offsets(lengths)
     touch_of = np.arange(starts[-1]) - np.repeat(starts[:-1] - np.repeat(offsets[:-1], len(by_model)), lengths)
-    shares = np.array(list(by_model.values()))[model_of, touch_of]
+    return Split(matched, list(by_model), np.array(list(by_model.values()))[model_of, touch_of], starts)
 
-    micros = np.repeat(value.fill_null(0).to_numpy()[matched], len(by_model))
-    valued = np.repeat(np.asarray(value.is_valid())[matched], len(by_model))
-    parts = split_micros(micros, shares, starts)
+
+def _credits(value: pa.Array, touchpoints: pa.ListArray, rules: CreditRules) -> pa.ListArray:
+    """list<struct<model, shares, value_micros>>: for each conversion with touchpoints one entry a model."""
+    list_type = SCHEMA.field("credits").type
+    split = split_of(touchpoints, rules)
+    lengths, count = np.diff(split.starts), len(split.models)
+    micros = np.repeat(value.fill_null(0).to_numpy()[split.matched], count)
+    valued = np.repeat(np.asarray(value.is_valid())[split.matched], count)
+    parts = split_micros(micros, split.shares, split.starts)
     entries = pa.StructArray.from_arrays(
         [
-            pa.array(list(by_model) * (len(offsets) - 1), pa.string()),
-            _lists(starts, pa.array(shares, pa.float64())),
-            _lists(_offsets(lengths * valued), pa.array(parts[np.repeat(valued, lengths)], pa.int64())),
+            split.names,
+            lists_of(split.starts, pa.array(split.shares, pa.float64())),
+            lists_of(_offsets(lengths * valued), pa.array(parts[np.repeat(valued, lengths)], pa.int64())),
         ],
         fields=list(list_type.value_type),
     )
-    return pa.ListArray.from_arrays(pa.array(_offsets(matched * len(by_model)), pa.int32()), entries, type=list_type)
+    return pa.ListArray.from_arrays(split.entries, entries, type=list_type)
 
 
 def _shares(offsets: npt.NDArray[np.int64], touchpoints: pa.StructArray, rules: CreditRules) -> dict[str, Shares]:
@@ -391,5 +427,6 @@ def _shares(offsets: npt.NDArray[np.int64], touchpoints: pa.StructArray, rules: 
     return shares_by_model(offsets, event_ms, is_direct, rules.half_life_s)
 
 
-def _lists(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:
+def lists_of(offsets: npt.NDArray[np.int64], values: pa.Array) -> pa.ListArray:
+    """Values end to end as lists, which begin at the offsets."""
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

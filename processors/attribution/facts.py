@@ -57,7 +57,8 @@ class Retention:
     link_reach_s: how long before a conversion two identifiers may have been seen together; seconds.
     bucket_s, link_bucket_s: event time of which facts, and links, are held, found and forgotten together; seconds.
     link_resolution_s: two identifiers are linked once in so much time, however often they are seen together; seconds.
-    The last three are fixed for the life of a state.
+    These three are fixed for the life of a state.
+    deal_memory_s: how long a deal is known after something was heard of it; seconds.
     """
 
     default_lookback_s: int
@@ -67,6 +68,7 @@ class Retention:
     bucket_s: int = WEEK_S
     link_bucket_s: int = MONTH_S
     link_resolution_s: int = DAY_S
+    deal_memory_s: int = 400 * DAY_S
 
     def lookback_of(self, account_id: str) -> int:
         """The account's lookback window, seconds."""
@@ -134,6 +136,10 @@ class Retention:
     def latest_ingest_ms(self, event_ms: Time) -> Time:
         """After this, facts in the window of a conversion of that event time may have expired: it is frozen."""
         return event_ms + self.lateness_s * 1000
+
+    def held_until_ms(self, event_ms: int) -> int:
+        """Until then, by the clock, clicks in the window of that event time are held: they expire by whole buckets."""
+        return self.latest_ingest_ms(event_ms) + MARGIN * self.bucket_s * 1000
 
 
 class Touchpoint(NamedTuple):

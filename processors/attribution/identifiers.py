@@ -28,8 +28,8 @@ IDENTIFIERS: Mapping[str, str] = {
     "phone_sha256": "p",
     "visitor_id": "v",
 }
-#: Those of a conversion that it shares with other conversions only, which may know more of the person.
-SHARED: Mapping[str, str] = {"order_id": "o", "lead_id": "l"}
+#: Those of a conversion or deal that it shares with others of these only, which may know more of the person.
+SHARED: Mapping[str, str] = {"order_id": "o", "lead_id": "l", "contact_id": "c"}
 #: Of a hash, which has 64: no two people share so many.
 HASH_DIGITS = 32
 
@@ -50,12 +50,15 @@ def identifiers_of(
     fbclids: Sequence[str | None] | None = None,
     clicks: Hashes | None = None,
 ) -> list[list[str | None]]:
-    """For each field one identifier a row, None where the record does not have it; no list where none has.
+    """For each field one identifier a row, None where the record does not have it; no list where none has, nor of a
+    field that is not of the records' topic.
 
     `fbclids` stand for the field's, `clicks` for the hashes of the click ids, where they are known already.
     """
     found = []
     for name in fields:
+        if name not in records.schema.names:
+            continue
         column = records.column(name)
         kind = IDENTIFIERS.get(name) or SHARED[name]
         if name == "click_id":

@@ -14,7 +14,7 @@ __all__ = ["RECORD", "link_records", "published_links"]
 SCHEMA = arrow_schema(definition("identity-links").text)
 #: The reason of a link that a record carried.
 RECORD = "record"
-FIELDS: Mapping[str, str] = {kind: name for name, kind in {**IDENTIFIERS, **SHARED, "contact_id": "c"}.items()}
+FIELDS: Mapping[str, str] = {kind: name for name, kind in {**IDENTIFIERS, **SHARED}.items()}
 KINDS: Mapping[str, str] = {name: kind for kind, name in FIELDS.items()}
 
 

@@ -8,7 +8,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from processors.attribution.facts import Retention, Touchpoint, choose_conversion, read_contents, read_touchpoints
+from processors.attribution.facts import (
+    ConversionContent,
+    Retention,
+    Touchpoint,
+    choose_conversion,
+    read_contents,
+    read_touchpoints,
+)
+from processors.deals.facts import DealEvent, choose_deal, is_deal, read_events
 from schemas.facts import HeldConversion, HeldEntries, Identifier
 
 __all__ = ["Cases", "Paths", "Touchpoints", "is_overfull"]
@@ -18,12 +26,16 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Cases:
-    """Conversions as they are held, a row each: their contents, those that count, and where to look for touchpoints."""
+    """Conversions and deals as they are held, a row each: contents, what they come to, where touchpoints may lie."""
 
     def __init__(self, conversions: Sequence[HeldConversion], retention: Retention) -> None:
         self.conversions = conversions
-        self.contents = [read_contents(held.contents) for held in conversions]
-        self.chosen = [choose_conversion(contents, retention) for contents in self.contents]
+        self.contents: list[Sequence[ConversionContent | DealEvent]] = []
+        self.chosen: list[ConversionContent] = []
+        for held in conversions:
+            contents, chosen = _contents_of(held, retention)
+            self.contents.append(contents)
+            self.chosen.append(chosen)
         self.lookback_s = [retention.lookback_of(held.account_id) for held in conversions]
         self.event_ms: Ints = np.array([content.event_ms for content in self.chosen], np.int64)
         self.earliest_ms: Ints = self.event_ms - np.array(self.lookback_s, np.int64) * 1000
@@ -56,6 +68,17 @@ class Cases:
 
     def _events(self, row: int) -> Collection[int]:
         return {content.event_ms for content in self.contents[row]}
+
+
+def _contents_of(
+    held: HeldConversion, retention: Retention
+) -> tuple[Sequence[ConversionContent | DealEvent], ConversionContent]:
+    """All contents, and what they come to."""
+    if is_deal(held.conversion_id):
+        events = read_events(held.contents)
+        return events, choose_deal(events, retention)
+    contents = read_contents(held.contents)
+    return contents, choose_conversion(contents, retention)
 
 
 def _union(ranges: Sequence[range]) -> Container[int]:

@@ -16,7 +16,7 @@ __all__ = ["LOADED", "table_name", "to_rows"]
 LOADED = (
     *("clicks", "conversions", "crm-events", "ad-performance"),
     *("attributed-conversions", "identity-links", "attribution-quality", "match-models", "audits", "model-credit"),
-    *("attribution-totals", "holdouts"),
+    *("attribution-totals", "holdouts", "deal-matches"),
 )
 
 #: Tables of which the topic's own name is that of a view: of the newest versions, of what the rows come to.

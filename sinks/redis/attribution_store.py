@@ -1,4 +1,4 @@
-"""Touchpoints and conversions in Redis, under every identifier they can be asked by.
+"""Touchpoints, conversions and deals in Redis, under every identifier they can be asked by.
 
 Guarantee (delivery.md, rules 2 (facts), 3 and 8): storing is idempotent, moves the partition's fence in the same
 script and refuses a gap. Storing comes before reading, so that of a click and its conversion, wherever each is
@@ -82,20 +82,22 @@ class AttributionStore:
         traces: Sequence[Entries] = (),
         *,
         is_end: bool = True,
-    ) -> Held:
+    ) -> Sequence[Held]:
         """Store clicks of a span, what they link, and their traces. Returns the conversions that these may concern.
 
-        `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable, Refused.
+        It takes several scripts, between which others may store: each reading is of one moment, and a conversion is in
+        the last that met it. `is_end`: nothing more is to come of the span. Raises StateLost, StateBehind, Unavailable,
+        Refused.
         """
         return await self._run(span, {"g": links, "e": traces, "t": touchpoints}, (), is_end=is_end)
 
     async def add_conversions(
         self, span: Span, facts: Sequence[ConversionFact], links: Sequence[Entries] = (), *, is_end: bool = True
-    ) -> Held:
+    ) -> Sequence[Held]:
         """Store conversions of a span, and what they link. Returns each of them once, but for what expired on arrival,
         and those that the links may concern.
 
-        `is_end` and errors as above.
+        Readings, `is_end` and errors as above.
         """
         return await self._run(span, {"g": links}, facts, is_end=is_end)
 
@@ -107,7 +109,13 @@ class AttributionStore:
         """
         argument = packed((MAX_ENTRIES, until_ms, most, again_ms))
         answers = [await self._redis.ask(self._settle(keys=[prefix], args=[argument])) for prefix in self._prefixes]
-        return _held(answers)
+        # No two shards hold anything of one tenant.
+        held = [_held(answer, set(), {}) for answer in answers]
+        return Held(
+            [item for part in held for item in part.conversions],
+            {name: item for part in held for name, item in part.touchpoints.items()},
+            {name: item for part in held for name, item in part.links.items()},
+        )
 
     async def settled(self, names: Collection[Identifier], due_ms: Mapping[Identifier, int]) -> None:
         """Settle conversions no more, but for those that are due once more. Raises Unavailable, Refused."""
@@ -186,7 +194,7 @@ class AttributionStore:
         conversions: Sequence[ConversionFact],
         *,
         is_end: bool,
-    ) -> Held:
+    ) -> Sequence[Held]:
         answers, facts = [], [(_packed_fact(fact), fact) for fact in conversions]
         for prefix in self._prefixes:  # every shard, for each keeps a fence
             here = {letter: [item for item in some if self._is_at(prefix, item)] for letter, some in entries.items()}
@@ -198,7 +206,7 @@ class AttributionStore:
                 is_last = is_end and number == len(calls)
                 payload = (MAX_ENTRIES, *part)
                 answers.append(await self.fences.run(self._scripts[name], prefix, span, payload, is_end=is_last))
-        return _held(answers, facts)
+        return _readings(answers, facts)
 
     async def _lists(
         self, letter: str, asked: Mapping[tuple[str, int], Collection[bytes]]
@@ -273,34 +281,48 @@ def _conversion_parts(facts: Sequence[tuple[bytes, ConversionFact]]) -> Iterator
         yield stored, [(*key, max(expiries), names, ids) for key, (expiries, names, ids) in groups.items()]
 
 
-def _held(answers: Sequence[Any], stored: Sequence[tuple[bytes, ConversionFact]] = ()) -> Held:
-    """What the scripts have read. What was `stored` by them need not be unpacked once more."""
+def _readings(answers: Sequence[Any], stored: Sequence[tuple[bytes, ConversionFact]]) -> Sequence[Held]:
+    """What scripts have read one after the other. What was `stored` by them need not be unpacked once more.
+
+    Lists that a later script has read would not go with the contents that an earlier one has: a version is told from
+    another by how many facts it is made of, which have to be those of one moment.
+    """
     known = {content: HeldContent(list(fact.identifiers), fact.content) for content, fact in stored}
-    # What several scripts of a chunk have read is there several times; the last reading is the fullest.
-    conversions: dict[tuple[bytes, bytes], HeldConversion] = {}
-    touchpoints: dict[tuple[bytes, bytes, int], bytes] = {}
-    links: dict[tuple[bytes, bytes, int], bytes] = {}
-    for found, *others in answers:
-        for tenant, conversion_id, contents, reached, cut in zip(*_columns(found, 5), strict=True):
-            facts = [known.get(content) or _content(content) for content in contents]
-            conversions[tenant, conversion_id] = HeldConversion(
+    met: set[tuple[bytes, bytes]] = set()
+    held = [_held(answer, met, known) for answer in reversed(answers)]
+    return [reading for reading in reversed(held) if reading.conversions]
+
+
+def _held(answer: Any, met: set[tuple[bytes, bytes]], known: Mapping[bytes, HeldContent]) -> Held:
+    """What a script has read for the conversions that are not among those met; they are added to these."""
+    found, *lists = answer
+    conversions: list[HeldConversion] = []
+    wanted: set[tuple[bytes, bytes]] = set()
+    for tenant, conversion_id, contents, reached, cut in zip(*_columns(found, 5), strict=True):
+        if (tenant, conversion_id) in met:
+            continue
+        met.add((tenant, conversion_id))
+        wanted.update((tenant, identifier) for identifier in reached)
+        facts = [known.get(content) or _content(content) for content in contents]
+        conversions.append(
+            HeldConversion(
                 _account_id(tenant),
-                conversion_id.decode(),
+                conversion_id.decode(errors="surrogateescape"),  # as `packed` writes it
                 [fact for fact in facts if fact is not None],
                 [identifier.decode() for identifier in reached],
                 cut,
                 facts.count(None),
             )
-        for lists, flat in zip((touchpoints, links), others, strict=True):
-            for tenant, identifier, bucket, entries in zip(*_columns(flat, 4), strict=True):
-                lists[tenant, identifier, bucket] = entries
-    return Held(list(conversions.values()), _by_identifier(touchpoints), _by_identifier(links))
+        )
+    touchpoints, links = (_by_identifier(flat, wanted) for flat in lists)
+    return Held(conversions, touchpoints, links)
 
 
-def _by_identifier(lists: Mapping[tuple[bytes, bytes, int], bytes]) -> Mapping[tuple[str, str], HeldEntries]:
-    found: defaultdict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
-    for (tenant, identifier, bucket), entries in lists.items():
-        found[_account_id(tenant), identifier.decode()][bucket] = entries
+def _by_identifier(flat: Sequence[Any], wanted: Collection[tuple[bytes, bytes]]) -> Mapping[Identifier, HeldEntries]:
+    found: defaultdict[Identifier, dict[int, bytes]] = defaultdict(dict)
+    for tenant, identifier, bucket, entries in zip(*_columns(flat, 4), strict=True):
+        if (tenant, identifier) in wanted:
+            found[_account_id(tenant), identifier.decode()][bucket] = entries
     return {key: _entries_of(buckets) for key, buckets in found.items()}
 
 

@@ -69,6 +69,9 @@ class RedisConnection:
 
 
 def packed(value: Any) -> bytes:
-    """For a script: the server's cmsgpack does not know msgpack's type for bytes, all strings are of the raw type."""
-    result: bytes = msgpack.packb(value, use_bin_type=False)
+    """For a script: the server's cmsgpack does not know msgpack's type for bytes, all strings are of the raw type.
+
+    A surrogate in a string stands for a byte that is no UTF-8, as in os.fsencode.
+    """
+    result: bytes = msgpack.packb(value, use_bin_type=False, unicode_errors="surrogateescape")
     return result

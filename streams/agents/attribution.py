@@ -1,4 +1,4 @@
-"""The attribution role: clicks and conversions in, attributed conversions out."""
+"""The attribution role: clicks, conversions and CRM events in, attributed conversions and matches of deals out."""
 
 import asyncio
 import logging
@@ -20,6 +20,8 @@ from processors.attribution.attribute import (
 )
 from processors.attribution.link_records import RECORD, link_records
 from processors.attribution.links import CarriedLink
+from processors.deals.facts import deal_name, is_deal, without_past
+from processors.deals.records import deal_matches, outdated
 from schemas.client.publisher import Publisher
 from schemas.codec import Decoded, Decoder
 from schemas.errors import BadRecord, DeliveryPending
@@ -32,7 +34,16 @@ from sinks.redis.attribution_store import ROLE
 from sinks.redis.fences import StateBehind
 from streams.admin import registry, require_same_topics
 from streams.app import App, ChunkSchema, create_app, work_through
-from streams.attribution_inputs import CLICKS, CONVERSIONS, LINKS, Inputs, Part, attribution_store
+from streams.attribution_inputs import (
+    CLICKS,
+    CONVERSIONS,
+    CRM_EVENTS,
+    DEAL_MATCHES,
+    LINKS,
+    Inputs,
+    Part,
+    attribution_store,
+)
 from streams.liveness import DELIVERY_TIMEOUT_S
 from streams.matching.models import MatchModels
 from streams.metrics import RoleMetrics
@@ -50,6 +61,9 @@ OUTPUT = "attributed-conversions"
 LAG_INTERVAL_S = 2.0
 TOPIC_CHECK_S = 10.0
 SETTLE_INTERVAL_S = 2.0
+ID_FIELDS = {CLICKS: "click_id", CONVERSIONS: "conversion_id", CRM_EVENTS: "deal_id", DEAL_MATCHES: "deal_id"}
+#: What is attributed itself when it arrives.
+ARRIVING = (CONVERSIONS, CRM_EVENTS)
 #: A record that Kafka took so long ago is seen by who has read to the end of its partition, ms.
 APPENDED_MS = 10_000
 
@@ -61,7 +75,7 @@ class Attribution:
 
     1. Decode; what cannot be decoded goes to the dead letters.
     2. Store the facts and move the fence, and read in the same script what is held for the conversions they concern.
-    3. Compute the attributed conversions.
+    3. Compute the attributed conversions, and the matches of deals.
     4. Publish them, the links between identifiers and the dead letters, and flush: Kafka has acknowledged them all.
     5. Only then the agent finishes the chunk, which lets its end be committed.
 
@@ -69,7 +83,11 @@ class Attribution:
     with the same version, of which consumers keep one. Where Redis has forgotten its last second, all partitions
     begin again behind their fences; where it has forgotten everything, the role stops.
 
-    Guarantee: effectively once per (conversion_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3, 4, 8, 12.
+    A match of a deal that is read back and is not of the newest version is followed by that: it was published beside a
+    newer one, and of a deal the last record stays.
+
+    Guarantee: effectively once per (conversion_id or deal_id, epoch, facts_held); delivery.md, rules 1, 2 (facts), 3,
+    4, 8, 12.
     """
 
     def __init__(
@@ -153,9 +171,9 @@ class Attribution:
             decoded = await self._decoded(chunk, part)
             bad += [item.moved_to(int(part.rows[item.row])) for item in decoded.bad]
             carried = self._links_of_others(part, decoded)
-            held = await self._stored(chunk, part, decoded, carried, is_end=number == len(parts))
+            readings = await self._stored(chunk, part, decoded, carried, is_end=number == len(parts))
             # In a thread: what one busy visitor's records concern may take seconds.
-            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, carried, held)
+            pending += await asyncio.to_thread(self._pending, chunk, part, decoded, carried, readings)
             if carried and part.contract != LINKS:
                 offsets = [chunk.records[row].offset for row in part.rows[decoded.rows].tolist()]
                 links.append(link_records(carried, chunk.topic, chunk.partition, offsets))
@@ -164,8 +182,12 @@ class Attribution:
             await self._in_state(chunk, lambda: self._inputs.store_nothing(span))
         if topic == CLICKS:
             self._stored_until[self._inputs.span(chunk).partition] = chunk.records[-1].timestamp
+        deals = [item for item in pending if is_deal(item.name[1])]
+        pending = [item for item in pending if not is_deal(item.name[1])]
         pending = await self._left_for_later(chunk, pending, arrived=topic == CONVERSIONS)
         outputs = [(LINKS, batch) for batch in links]
+        if deals:
+            outputs.append((DEAL_MATCHES, await asyncio.to_thread(self._matched, chunk, deals)))
         attributed = await self._attribute(chunk, pending)
         if attributed is not None:
             outputs.append((OUTPUT, attributed))
@@ -198,10 +220,12 @@ class Attribution:
 
     async def _stored(
         self, chunk: Chunk, part: Part, decoded: Decoded, links: Sequence[CarriedLink], *, is_end: bool
-    ) -> Held:
+    ) -> Sequence[Held]:
         span = self._inputs.span(chunk)
-        held: Held = await self._in_state(chunk, lambda: self._inputs.store(span, part, decoded, links, is_end=is_end))
-        return held
+        readings: Sequence[Held] = await self._in_state(
+            chunk, lambda: self._inputs.store(span, part, decoded, links, is_end=is_end)
+        )
+        return readings
 
     async def _in_state(self, chunk: Chunk, step: Any) -> Any:
         """The result of a step in the state; where that has forgotten something, all partitions begin again."""
@@ -213,25 +237,33 @@ class Attribution:
             raise Abandoned(str(behind)) from behind
 
     def _pending(
-        self, chunk: Chunk, part: Part, decoded: Decoded, carried: Sequence[CarriedLink], held: Held
+        self,
+        chunk: Chunk,
+        part: Part,
+        decoded: Decoded,
+        carried: Sequence[CarriedLink],
+        readings: Sequence[Held],
     ) -> list[Pending]:
         """What is to be attributed for the records of a part."""
-        if not held.conversions and part.contract != CONVERSIONS:
-            return []
+        arrived = _arrived(chunk, part, decoded)
         rows = part.rows[decoded.rows]
         links = {(item.account_id, item.fact): chunk.records[rows[item.row]].offset for item in carried}
-        if part.contract == LINKS:
-            return changed_conversions(held, {}, links, self._retention)
-        if part.contract == CLICKS:
-            clicks = _offsets(chunk, part, decoded, "click_id")
-            return changed_conversions(held, clicks, links, self._retention)
-        arrived = _offsets(chunk, part, decoded, "conversion_id")
-        found = arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
-        expired = arrived.keys() - {(item.account_id, item.conversion_id) for item in held.conversions}
-        self._metrics.discarded.labels(part.contract, "expired").inc(len(expired))
-        if links:
-            others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
-            found += changed_conversions(held._replace(conversions=others), {}, links, self._retention)
+        now_ms = int(time.time() * 1000)
+        found = []
+        for held in readings:
+            held = without_past(held, now_ms, self._retention)
+            if part.contract in ARRIVING:
+                found += arrived_conversions(held, arrived, int(part.ingest_ms.min()), self._retention)
+                others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in arrived]
+                held = held._replace(conversions=others)
+            if part.contract == DEAL_MATCHES:
+                found += outdated(arrived_conversions(held, arrived, 0, self._retention), decoded.batch)
+            elif links or part.contract == CLICKS:
+                clicks = arrived if part.contract == CLICKS else {}
+                found += changed_conversions(held, clicks, links, self._retention)
+        if part.contract in ARRIVING:
+            held_names = {(item.account_id, item.conversion_id) for held in readings for item in held.conversions}
+            self._metrics.discarded.labels(part.contract, "expired").inc(len(arrived.keys() - held_names))
         return found
 
     async def _left_for_later(self, chunk: Chunk, pending: Sequence[Pending], *, arrived: bool) -> list[Pending]:
@@ -313,6 +345,12 @@ class Attribution:
         known = with_credited_ads(pending, self._models.model_for)
         return assemble(conversions, known, origin, self._credit_rules)
 
+    def _matched(self, chunk: Chunk, deals: Sequence[Pending]) -> pa.RecordBatch:
+        """The matches of deals."""
+        origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
+        known = with_credited_ads(deals, self._models.model_for)
+        return deal_matches(known, origin, self._credit_rules)
+
     async def _emit(
         self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], outputs: Sequence[tuple[str, pa.RecordBatch]]
     ) -> None:
@@ -350,9 +388,13 @@ class Attribution:
             self._metrics.batch_duration.labels(stage).observe(time.perf_counter() - began)
 
 
-def _offsets(chunk: Chunk, part: Part, decoded: Decoded, id_field: str) -> dict[tuple[str, str], int]:
-    """The newest offset of each id that arrived, by (account, id)."""
-    accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", id_field))
+def _arrived(chunk: Chunk, part: Part, decoded: Decoded) -> dict[tuple[str, str], int]:
+    """The newest offset of each id that arrived, by (account, id); of deals by (account, name)."""
+    if part.contract == LINKS:
+        return {}
+    accounts, ids = (decoded.batch.column(name).to_pylist() for name in ("account_id", ID_FIELDS[part.contract]))
+    if ID_FIELDS[part.contract] == "deal_id":
+        ids = map(deal_name, ids)
     offsets = (chunk.records[row].offset for row in part.rows[decoded.rows].tolist())
     return dict(zip(zip(accounts, ids, strict=True), offsets, strict=True))
 

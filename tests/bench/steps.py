@@ -129,11 +129,12 @@ async def _conversions(store: AttributionStore, partition: Partition, conversion
         with watch.step("facts", count):
             facts = conversion_facts(batch, messages, times, RETENTION, settle_after_s=900)
         with watch.step("store, and read what is held", count):
-            held = await store.add_conversions(span, facts, links)
+            readings = await store.add_conversions(span, facts, links)
         with watch.step("choose touchpoints", count):
             names = zip(batch.column("account_id").to_pylist(), batch.column("conversion_id").to_pylist(), strict=True)
             offsets = dict(zip(names, range(span.start, span.end), strict=True))
-            pending = arrived_conversions(held, offsets, int(times.min()), RETENTION)
+            since_ms = int(times.min())
+            pending = [item for held in readings for item in arrived_conversions(held, offsets, since_ms, RETENTION)]
         with watch.step("decode once more", count):
             batch = DECODERS["conversions"].decode([item.conversion.message for item in pending], times).batch
         with watch.step("credit, columns of the result", count):

@@ -22,7 +22,7 @@ from streams.settings import Settings
 from tests.crash.load import Journeys
 from tests.crash.outcome import Found, read_topic
 
-__all__ = ["compare"]
+__all__ = ["compare", "decode", "greatest", "say_what_differs"]
 
 OUTPUT = "attributed-conversions"
 #: What a click may be asked by; each leads to a copy of it.
@@ -38,13 +38,13 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
     Records of one version have to be equal. Where Redis has forgotten facts that records were made of, so many others
     may have been there on the way back: then this goes for the greatest version, which is the one that counts.
     """
-    batches = (batch for batch, _ in _decode(settings, "conversions"))
+    batches = (batch for batch, _ in decode(settings, "conversions"))
     conversions = Counter(name for batch in batches for name in batch.column("conversion_id").to_pylist())
     found = Found(sent=conversions.total())
     with Letters(settings, ROLE) as letters:
         found.dead_lettered = letters.index().num_rows
     wanted = journeys.touchpoints()
-    got = _greatest(_decode(settings, OUTPUT), found, has_forgotten)
+    got = greatest(settings, OUTPUT, "conversion_id", found, has_forgotten)
     for conversion_id in wanted.keys() - got.keys():
         found.lacks(f"conversion {conversion_id}")
     for conversion_id in got.keys() - wanted.keys():
@@ -53,7 +53,7 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
         if wanted[conversion_id] == got[conversion_id]:
             found.found += conversions[conversion_id]
         else:
-            _say_what_differs(conversion_id, wanted[conversion_id], got[conversion_id], found)
+            say_what_differs(conversion_id, wanted[conversion_id], got[conversion_id], found)
     (clicks, sent), held = _sent_touchpoints(settings), _held_touchpoints(settings)
     found.hold_against(sent, held, "touchpoint in Redis under")
     found.sent += sum(clicks.values())
@@ -64,42 +64,42 @@ def compare(settings: Settings, journeys: Journeys, *, has_forgotten: bool = Fal
     return found
 
 
-def _say_what_differs(conversion_id: str, wanted: Sequence[str], got: Sequence[str], found: Found) -> None:
+def say_what_differs(name: str, wanted: Sequence[str], got: Sequence[str], found: Found) -> None:
     lacking, extra = Counter(wanted) - Counter(got), Counter(got) - Counter(wanted)
     if extra:
-        found.exceeds(f"{conversion_id} has {dict(extra)} too much")
+        found.exceeds(f"{name} has {dict(extra)} too much")
     if lacking or not extra:
-        found.lacks(f"{conversion_id} has {got} instead of {wanted}")
+        found.lacks(f"{name} has {got} instead of {wanted}")
 
 
-def _greatest(
-    batches: Iterator[tuple[pa.RecordBatch, list[Message]]], found: Found, has_forgotten: bool
+def greatest(
+    settings: Settings, contract: str, id_field: str, found: Found, has_forgotten: bool
 ) -> dict[str, tuple[str, ...]]:
-    """Touchpoints of each conversion's greatest version. Records of one version must be equal but for their origin."""
+    """Touchpoints of each id's greatest version. Records of one version must be equal but for their origin."""
     contents: defaultdict[tuple[str, int, int], dict[bytes, tuple[str, ...]]] = defaultdict(dict)
-    greatest: dict[str, tuple[int, int]] = {}
+    versions: dict[str, tuple[int, int]] = {}
     records = 0
-    for batch, _ in batches:
+    for batch, _ in decode(settings, contract):
         records += batch.num_rows
-        names = ("conversion_id", "epoch", "facts_held")
         lists = batch.column("touchpoints")
         clicks = pa.ListArray.from_arrays(lists.offsets, lists.values.field("click_id")).to_pylist()
-        for conversion_id, *version, content, click_ids in zip(
-            *(batch.column(name).to_pylist() for name in names), _without_origin(batch), clicks, strict=True
+        for name, *version, content, click_ids in zip(
+            *(batch.column(column).to_pylist() for column in (id_field, "epoch", "facts_held")),
+            _without_origin(batch, contract),
+            clicks,
+            strict=True,
         ):
-            contents[conversion_id, *version][content] = tuple(click_ids)
-            greatest[conversion_id] = max(greatest.get(conversion_id, (-1, -1)), tuple(version))
-    for (conversion_id, *version), different in contents.items():
-        is_greatest = greatest[conversion_id] == tuple(version)
+            contents[name, *version][content] = tuple(click_ids)
+            versions[name] = max(versions.get(name, (-1, -1)), tuple(version))
+    for (name, *version), different in contents.items():
+        is_greatest = versions[name] == tuple(version)
         if len(different) > 1 and (is_greatest or not has_forgotten):
-            found.exceeds(
-                f"{conversion_id} has in version {version} {list(different.values())} of {greatest[conversion_id]}"
-            )
+            found.exceeds(f"{name} has in version {version} {list(different.values())} of {versions[name]}")
     found.repeated = records - len(contents)
-    return {name: next(iter(contents[name, *version].values())) for name, version in greatest.items()}
+    return {name: next(iter(contents[name, *version].values())) for name, version in versions.items()}
 
 
-def _without_origin(batch: pa.RecordBatch) -> list[bytes]:
+def _without_origin(batch: pa.RecordBatch, contract: str) -> list[bytes]:
     """Each record as bytes that are the same for two that differ in their origin only."""
     columns = [
         pa.nulls(batch.num_rows, field.type).fill_null("" if pa.types.is_string(field.type) else 0)
@@ -108,11 +108,11 @@ def _without_origin(batch: pa.RecordBatch) -> list[bytes]:
         for field in batch.schema
     ]
     same = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
-    [encoded] = pyruhvro.serialize_record_batch(same, definition(OUTPUT).text, 1)
+    [encoded] = pyruhvro.serialize_record_batch(same, definition(contract).text, 1)
     return encoded.to_pylist()
 
 
-def _decode(settings: Settings, contract: str) -> Iterator[tuple[pa.RecordBatch, list[Message]]]:
+def decode(settings: Settings, contract: str) -> Iterator[tuple[pa.RecordBatch, list[Message]]]:
     """All records of a topic in batches, with their messages."""
     decoder = Decoder(topics(settings.namespace)[contract], registry(settings))
     messages = read_topic(settings, contract)
@@ -129,7 +129,7 @@ def _sent_touchpoints(settings: Settings) -> tuple[Mapping[str, int], Mapping[st
     """
     published: Counter[str] = Counter()
     contents: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for batch, messages in _decode(settings, "clicks"):
+    for batch, messages in decode(settings, "clicks"):
         times = [message.timestamp()[1] for message in messages]
         clicks = batch.column("click_id").to_pylist()
         published.update(clicks)

@@ -1,15 +1,16 @@
-"""Journeys whose outcome is known: clicks and conversions, and what attribution has to make of them by definition."""
+"""Journeys whose outcome is known: clicks, conversions and deals, and what attribution has to make of them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from time import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 __all__ = ["FORBIDDEN", "LOOKBACK_MS", "Journeys", "Piece", "journeys"]
 
@@ -21,6 +22,10 @@ CLICKS_MS, CONVERSIONS_MS = 45 * DAY_MS, 8 * DAY_MS
 CLICKS_SHARE = 0.8
 #: Conversions that remember a click, which may be another visitor's.
 REMEMBERING_SHARE = 0.1
+#: Of a deal one event remembers the click, and each knows the visitor or does not.
+EVENTS_A_DEAL = 3
+KNOWING_SHARE = 0.5
+HOUR_MS = DAY_MS // 24
 #: How far apart, in shares of the load, the records of a visitor are published.
 JITTER = 0.01
 PIECE_ROWS = 1_500
@@ -37,11 +42,12 @@ class Piece(NamedTuple):
 
 
 class Journeys(NamedTuple):
-    """`pieces` in the order to publish them; `clicks` and `conversions` are what is in them, each record once."""
+    """`pieces` in the order to publish them; the tables are what is in them, each record once."""
 
     pieces: Sequence[Piece]
     clicks: pa.Table
     conversions: pa.Table
+    crm_events: pa.Table
 
     @property
     def events(self) -> int:
@@ -52,33 +58,50 @@ class Journeys(NamedTuple):
 
         All inside its window: a remembered click that is not leads to nobody.
         """
+        names = ("conversion_id", "visitor_id", "click_id", "event_time")
+        return self._paths(_rows(self.conversions, *names))
+
+    def deals(self) -> dict[str, tuple[str, ...]]:
+        """The same by deal, with what its events together say of the visitor, the click and the end of the window."""
+        found: dict[str, tuple[Any, Any, Any, int]] = {}
+        names = ("deal_id", "visitor_id", "click_id", "lead_created_time", "event_time")
+        for deal_id, visitor, click_id, created_ms, event_ms in _rows(self.crm_events, *names):
+            _, known, remembered, end_ms = found.get(deal_id, (deal_id, None, None, event_ms))
+            end_ms = created_ms or min(end_ms, event_ms)
+            found[deal_id] = (deal_id, visitor or known, click_id or remembered, end_ms)
+        return self._paths(list(found.values()))
+
+    def _paths(self, rows: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, ...]]:
+        """Of each id, visitor, remembered click and end of the window, ms, the clicks that led there."""
         by_visitor: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
         by_id: dict[str, tuple[int, str]] = {}
         for visitor, click_id, event_ms in _rows(self.clicks, "visitor_id", "click_id", "event_time"):
             by_id[click_id] = (event_ms, visitor)
             by_visitor[visitor].append((event_ms, click_id))
         found = {}
-        names = ("conversion_id", "visitor_id", "click_id", "event_time")
-        for conversion_id, visitor, click_id, event_ms in _rows(self.conversions, *names):
+        for own_id, visitor, click_id, end_ms in rows:
             remembered_ms, other = by_id[click_id] if click_id else (0, visitor)
-            is_inside = event_ms - LOOKBACK_MS <= remembered_ms <= event_ms
+            is_inside = end_ms - LOOKBACK_MS <= remembered_ms <= end_ms
             known = {*by_visitor.get(visitor, ()), *(by_visitor[other] if is_inside else ())}
-            inside = (touch for touch in known if event_ms - LOOKBACK_MS <= touch[0] <= event_ms)
-            found[conversion_id] = tuple(click_id for _, click_id in sorted(inside))
+            inside = (touch for touch in known if end_ms - LOOKBACK_MS <= touch[0] <= end_ms)
+            found[own_id] = tuple(click_id for _, click_id in sorted(inside))
         return found
 
 
 @cache
-def journeys(events: int, seed: int, repeats: float = 0.0, forbidden: float = 0.0) -> Journeys:
+def journeys(events: int, seed: int, repeats: float = 0.0, forbidden: float = 0.0, deals: float = 0.0) -> Journeys:
     """So many records; of them the share `repeats` are published again, and of clicks `forbidden` refused by a table.
+    The share `deals` of them are CRM events.
 
     Records of a visitor are published close together, in any order: a conversion comes before its clicks as often as
     after them.
     """
     random = np.random.default_rng(seed)
     distinct = round(events / (1 + repeats))
-    count = round(distinct * CLICKS_SHARE)
-    visitors = distinct - count
+    deal_count = round(distinct * deals / EVENTS_A_DEAL)
+    others = distinct - deal_count * EVENTS_A_DEAL
+    count = round(others * CLICKS_SHARE)
+    visitors = others - count
     now_ms = int(time() * 1000) - DAY_MS // 24
 
     click_visitor = random.integers(0, visitors, count)
@@ -100,16 +123,48 @@ def journeys(events: int, seed: int, repeats: float = 0.0, forbidden: float = 0.
         currency=pa.array(["EUR"] * visitors),
         click_id=clicks.column("click_id").combine_chunks().take(remembered),
     )
+    event_visitor, crm_events = _crm_events(deal_count, visitors, clicks, now_ms, random)
     places = random.random(visitors)
     published = [
         (contract, table, places[visitor] + random.normal(0, JITTER, len(visitor)))
         for contract, table, visitor in (
             ("clicks", clicks, click_visitor),
             ("conversions", conversions, conversion_visitor),
+            *([("crm-events", crm_events, event_visitor)] if deal_count else ()),
         )
     ]
     pieces = _pieces([_with_repeats(*topic, repeats, random) for topic in published], events, random)
-    return Journeys(pieces, clicks, conversions)
+    return Journeys(pieces, clicks, conversions, crm_events)
+
+
+def _crm_events(
+    deals: int, visitors: int, clicks: pa.Table, now_ms: int, random: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], pa.Table]:
+    """Events of deals, with their visitors: each a lead, of which some say when it was created, and stages after it."""
+    deal = np.repeat(np.arange(deals), EVENTS_A_DEAL)
+    stage = np.tile(np.arange(EVENTS_A_DEAL), deals)
+    visitor = random.integers(0, max(1, visitors), deals)[deal]
+    lead_ms = (now_ms - DAY_MS - random.integers(0, CONVERSIONS_MS, deals))[deal]
+    remembers = (random.random(deals) < REMEMBERING_SHARE)[deal] & (
+        stage == random.integers(0, EVENTS_A_DEAL, deals)[deal]
+    )
+    remembered = pa.array(random.integers(0, clicks.num_rows, len(deal)), mask=~remembers)
+    table = _table(
+        visitor,
+        lead_ms + stage * HOUR_MS,
+        event_id=_ids("e", np.arange(len(deal))),
+        portal_id=pa.array(["p"] * len(deal)),
+        deal_id=_ids("d", deal),
+        to_stage=_ids("s", stage),
+        lead_created_time=pa.array(
+            lead_ms - HOUR_MS, pa.timestamp("ms"), mask=(deal % 2 == 0) | (stage != EVENTS_A_DEAL - 1)
+        ),
+        click_id=clicks.column("click_id").combine_chunks().take(remembered),
+    )
+    place = table.schema.get_field_index("visitor_id")
+    is_unknown = pa.array(random.random(len(deal)) >= KNOWING_SHARE)
+    known = pc.if_else(is_unknown, pa.scalar(None, pa.string()), table.column("visitor_id"))
+    return visitor, table.set_column(place, "visitor_id", known)
 
 
 def _with_repeats(
@@ -154,7 +209,7 @@ def _ids(kind: str, numbers: npt.NDArray[np.int64]) -> pa.Array:
     return pa.array([f"{kind}{number}" for number in numbers.tolist()])
 
 
-def _rows(table: pa.Table, *names: str) -> Sequence[tuple[object, ...]]:
+def _rows(table: pa.Table, *names: str) -> Sequence[tuple[Any, ...]]:
     columns: Mapping[str, pa.ChunkedArray] = {name: table.column(name) for name in names}
     return list(
         zip(

@@ -32,7 +32,8 @@ from tests.crash.windows import Window
 
 __all__ = ["Outcome", "run_window"]
 
-SOURCES = ("clicks", "conversions")
+#: What a role works on, as far as it reads it: nothing is on a topic that the window's role does not read.
+SOURCES = ("clicks", "conversions", "crm-events", "deal-matches")
 WINDOW_TIMEOUT_S = 900.0
 #: All has been worked through for so long: a kill that is still to come will not, nor will more work.
 OUT_OF_WORK_S = 5.0
@@ -97,7 +98,7 @@ def run_window(
     began = time.monotonic()
     outcome = Outcome(events, kills, seed)
     random = np.random.default_rng([seed, crc32(name.encode())])
-    load = journeys(events, seed, window.repeats, window.forbidden)
+    load = journeys(events, seed, window.repeats, window.forbidden, window.deals)
     with _deployment(stack) as settings:
         window.prepare(settings)
         with (

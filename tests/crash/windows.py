@@ -8,7 +8,7 @@ import numpy as np
 
 from deploy.local.stack import LocalStack
 from streams.settings import Settings
-from tests.crash import attributed, loaded, summed
+from tests.crash import attributed, dealt, loaded, summed
 from tests.crash.crew import Crew
 from tests.crash.disturbances import AtPoints, Disturbance, Forgetting, InTurn, Joining, ServerKills
 from tests.crash.load import Journeys
@@ -20,6 +20,8 @@ __all__ = ["WINDOWS", "Window"]
 REPEATS = 0.02
 #: Of the clicks, refused by their table: finding one takes some forty statements.
 FORBIDDEN_SHARE = 0.0005
+#: Of the records in the windows of deals, events of these.
+DEALS_SHARE = 0.4
 CHUNK_SIZES = (130, 250, 777, 2_500, 5_000)
 #: A portion lasts so long where something else than the work's progress says when to kill.
 PORTION_S = 4.0
@@ -32,6 +34,7 @@ class Window:
     """`prepare` makes ready what has to be there before the first worker; `options` are those of a worker's start.
 
     repeats: of the records, published again. forbidden: of the clicks, of a channel that `prepare` forbids.
+    deals: of the records, events of deals.
     portion_s: how long publishing the events between two kills takes, at least.
     """
 
@@ -42,6 +45,7 @@ class Window:
     options: Callable[[np.random.Generator], Sequence[str]] = lambda random: ()
     repeats: float = REPEATS
     forbidden: float = 0.0
+    deals: float = 0.0
     portion_s: float = 0.0
 
 
@@ -70,6 +74,7 @@ def _chunk_size(random: np.random.Generator) -> Sequence[str]:
 
 
 attribution = partial(Window, "attribution", compare=attributed.compare)
+deals = partial(Window, "attribution", compare=dealt.compare, deals=DEALS_SHARE)
 sums = partial(Window, "sums", compare=summed.compare)
 loader = partial(Window, "loader", compare=loaded.compare, prepare=loaded.prepare, repeats=0.0)
 
@@ -87,6 +92,17 @@ WINDOWS: Mapping[str, Window] = {
     "attribution: Redis lost its last second": attribution(
         _forgetting("stored", "producing", "produced", "finished"),
         compare=partial(attributed.compare, has_forgotten=True),
+        portion_s=PORTION_S,
+    ),
+    "deals: stored, not produced": deals(_at("stored")),
+    "deals: produced, not acknowledged": deals(_at("producing", "produced")),
+    "deals: acknowledged, not committed": deals(_at("finished", "committing")),
+    "deals: a click and its deal on two workers": deals(
+        _in_turn("decoded", "stored", "producing", "produced", "finished"), portion_s=PORTION_S
+    ),
+    "deals: Redis lost its last second": deals(
+        _forgetting("stored", "producing", "produced", "finished"),
+        compare=partial(dealt.compare, has_forgotten=True),
         portion_s=PORTION_S,
     ),
     "sums: produced, not fenced": sums(_at("produced", "adding")),

@@ -85,11 +85,12 @@ def wait_until(condition: Callable[[], bool], roles: list[Role], what: str) -> N
 
 
 def wait_until_attributed(settings: Settings, roles: list[Role]) -> None:
-    """Until the attribution role has committed all there is on its inputs."""
+    """Until the attribution role has committed all there is on its inputs, retries and matches of its own included."""
     with Offsets(settings) as offsets:
         wait_until(
             lambda: all(
-                offsets.committed("attribution", name) == offsets.ends(name) for name in ("clicks", "conversions")
+                offsets.committed("attribution", name) == offsets.ends(name)
+                for name in ("clicks", "conversions", "crm-events", "deal-matches", "attribution.retry")
             ),
             roles,
             "attribution of everything published",

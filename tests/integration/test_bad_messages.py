@@ -109,7 +109,7 @@ def test_every_bad_message_is_a_dead_letter_and_every_good_one_is_processed(
 
     wait_until_attributed(settings, roles)
     wait_until_loaded(settings, roles, *INPUTS, "attributed-conversions")
-    for role, contracts in {"attribution": ("clicks", "conversions"), "loader": tuple(INPUTS)}.items():
+    for role, contracts in {"attribution": ("clicks", "conversions", "crm-events"), "loader": tuple(INPUTS)}.items():
         letters = read_letters(settings, role)
         for contract in contracts:
             found = {dict(letter["kind"])["kind"]: letter for letter in letters if letter["contract"] == contract}

@@ -33,7 +33,7 @@ MESSAGES = int(os.environ.get("SPENDLOOP_FUZZ_MESSAGES", "20000"))
 SHARES = {"clicks": 0.45, "conversions": 0.35, "crm-events": 0.1, "ad-performance": 0.1}
 #: Records that Hypothesis makes up, a topic.
 INVENTED = 200
-READS = {"attribution": ("clicks", "conversions"), "loader": INPUTS}
+READS = {"attribution": ("clicks", "conversions", "crm-events"), "loader": INPUTS}
 
 Place = tuple[str, int, int]
 

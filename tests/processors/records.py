@@ -1,4 +1,4 @@
-"""Clicks and conversions as the attribution role meets them: decoded from messages, with ingest times."""
+"""Clicks, conversions and CRM events as the attribution role meets them: decoded from messages, with ingest times."""
 
 import io
 from collections import defaultdict
@@ -9,10 +9,12 @@ import fastavro
 import numpy as np
 import pyarrow as pa
 
-from processors.attribution.attribute import Origin, arrived_conversions, assemble, changed_conversions
+from processors.attribution.attribute import Origin, Pending, arrived_conversions, assemble, changed_conversions
 from processors.attribution.credit import CreditRules
 from processors.attribution.facts import Retention, click_facts, conversion_facts, read_touchpoints
 from processors.attribution.links import CarriedLink, link_entries, links_carried
+from processors.deals.facts import deal_facts, deal_name, is_deal, match_facts
+from processors.deals.records import deal_matches, outdated
 from schemas import wire
 from schemas.codec import Decoder
 from schemas.definitions import definition, parse
@@ -20,12 +22,14 @@ from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConver
 from schemas.topics import TOPICS
 
 SCHEMA_ID = 1
-CONTRACTS = ("clicks", "conversions", "attributed-conversions")
+CONTRACTS = ("clicks", "conversions", "crm-events", "attributed-conversions", "deal-matches")
 PARSED = {name: parse(definition(name).text) for name in CONTRACTS}
 REQUIRED = {"account_id": "acme", "consent": "granted", "limited_data_use": False}
 CLICK = {**REQUIRED, "click_id": "k1", "visitor_id": "v1"}
 CONVERSION = {**REQUIRED, "conversion_id": "c1", "event_name": "Purchase", "visitor_id": "v1"}
+EVENT = {**REQUIRED, "event_id": "e1", "portal_id": "p1", "deal_id": "d1", "to_stage": "lead", "visitor_id": "v1"}
 RULES = CreditRules(half_life_s=10, direct_channels=frozenset({"direct"}))
+ID_FIELDS = {"clicks": "click_id", "conversions": "conversion_id", "crm-events": "deal_id", "deal-matches": "deal_id"}
 #: What differs between two records of one version: whose arrival caused it.
 ORIGIN = ("origin_topic", "origin_topic_id", "origin_partition", "origin_offset")
 
@@ -69,11 +73,17 @@ def facts_of(topic: str, records: Sequence[Record], retention: Retention) -> lis
     batch = decode(topic, messages)
     if topic == "clicks":
         return list(click_facts(batch, times, retention))
+    if topic == "crm-events":
+        return list(deal_facts(batch, times, retention))
+    if topic == "deal-matches":
+        return list(match_facts(batch, times, retention))
     return list(conversion_facts(batch, messages, times, retention))
 
 
 def carried_by(records: Sequence[Record], topic: str, retention: Retention) -> list[CarriedLink]:
     """The links of the records."""
+    if topic == "deal-matches":
+        return []
     times = np.array([record.ingest_ms for record in records], np.int64)
     return links_carried(decode(topic, [record.message for record in records]), times, retention)
 
@@ -84,24 +94,41 @@ def links_of(topic: str, records: Sequence[Record], retention: Retention) -> lis
 
 
 def attribute(topic: str, records: Sequence[Record], held: Held, retention: Retention) -> list[dict[str, Any]]:
-    """What a worker emits for these records, of which the store answered `held`."""
-    batch = decode(topic, [record.message for record in records])
-    id_field = "click_id" if topic == "clicks" else "conversion_id"
-    ids = zip(batch.column("account_id").to_pylist(), batch.column(id_field).to_pylist(), strict=True)
-    offsets = dict(zip(ids, (record.offset for record in records), strict=True))
-    carried = carried_by(records, topic, retention)
-    links = {(item.account_id, item.fact): records[item.row].offset for item in carried}
-    if topic == "clicks":
-        pending = changed_conversions(held, offsets, links, retention)
-    else:
-        pending = arrived_conversions(held, offsets, min(record.ingest_ms for record in records), retention)
-        others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in offsets]
-        pending += changed_conversions(held._replace(conversions=others), {}, links, retention)
+    """What a worker emits of conversions for these records, of which the store answered `held`."""
+    pending = [item for item in pending_of(topic, records, held, retention) if not is_deal(item.name[1])]
     if not pending:
         return []
     batch = decode("conversions", [item.conversion.message for item in pending])
     rows: list[dict[str, Any]] = assemble(batch, pending, Origin(topic, "id", 0), RULES).to_pylist()
     return rows
+
+
+def match_deals(topic: str, records: Sequence[Record], held: Held, retention: Retention) -> list[dict[str, Any]]:
+    """The same of deals."""
+    pending = [item for item in pending_of(topic, records, held, retention) if is_deal(item.name[1])]
+    rows: list[dict[str, Any]] = deal_matches(pending, Origin(topic, "id", 0), RULES).to_pylist()
+    return rows
+
+
+def pending_of(topic: str, records: Sequence[Record], held: Held, retention: Retention) -> list[Pending]:
+    """What is to be attributed for these records."""
+    batch = decode(topic, [record.message for record in records])
+    ids = [
+        (account_id, deal_name(own_id) if ID_FIELDS[topic] == "deal_id" else own_id)
+        for account_id, own_id in zip(
+            *(batch.column(name).to_pylist() for name in ("account_id", ID_FIELDS[topic])), strict=True
+        )
+    ]
+    offsets = dict(zip(ids, (record.offset for record in records), strict=True))
+    carried = carried_by(records, topic, retention)
+    links = {(item.account_id, item.fact): records[item.row].offset for item in carried}
+    if topic == "clicks":
+        return changed_conversions(held, offsets, links, retention)
+    if topic == "deal-matches":
+        return outdated(arrived_conversions(held, offsets, 0, retention), batch)
+    pending = arrived_conversions(held, offsets, min(record.ingest_ms for record in records), retention)
+    others = [item for item in held.conversions if (item.account_id, item.conversion_id) not in offsets]
+    return pending + changed_conversions(held._replace(conversions=others), {}, links, retention)
 
 
 def attribute_at_once(
@@ -133,9 +160,9 @@ class MemoryStore:
         changed = self._put(self._links, links_of(topic, records, retention))
         if topic == "clicks":
             changed |= self._put(self._touchpoints, facts)
-        for fact in facts if topic == "conversions" else ():
+        for fact in facts if topic != "clicks" else ():
             self._conversions[fact.account_id, fact.id][fact.content] = fact
-        arrived = {(fact.account_id, fact.id) for fact in facts} if topic == "conversions" else set()
+        arrived = {(fact.account_id, fact.id) for fact in facts} if topic != "clicks" else set()
         return self._held(
             key
             for key, contents in self._conversions.items()

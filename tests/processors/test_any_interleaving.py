@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 
 from deploy.local.stack import LocalStack
 from deploy.local.state import read_state
-from processors.attribution import graph as people
-from processors.attribution.facts import Retention
 from schemas.spans import Partition as LogPartition
 from schemas.spans import Span
 from sinks.redis.attribution_store import AttributionStore
+from tests.processors.definition import (
+    LATENESS_S,
+    RETENTION,
+    STEP_MS,
+    Chosen,
+    Version,
+    names_of,
+    touchpoints_of,
+)
 from tests.processors.records import ORIGIN, REQUIRED, Record, attribute, facts_of, links_of, message
 
-LOOKBACK_S, LATENESS_S = 100, 60
-#: Buckets so small that windows reach over several.
-RETENTION = Retention(LOOKBACK_S, LATENESS_S, bucket_s=40, link_reach_s=150, link_bucket_s=60, link_resolution_s=1)
-#: Event times are multiples of this, so that edges of windows are hit.
-STEP_MS = LOOKBACK_S * 1000 // 4
 PARTITIONS = 2
 Partition = tuple[str, int]
 Rows = list[dict[str, Any]]
@@ -109,8 +111,8 @@ async def work(store: AttributionStore, partition: Partition, records: Sequence[
     topic, _ = partition
     facts = facts_of(topic, records, RETENTION)
     add = store.add_touchpoints if topic == "clicks" else store.add_conversions
-    held = await add(span, facts, links_of(topic, records, RETENTION))
-    return attribute(topic, records, held, RETENTION)
+    readings = await add(span, facts, links_of(topic, records, RETENTION))
+    return [row for held in readings for row in attribute(topic, records, held, RETENTION)]
 
 
 def span_of(partition: Partition, start: int, end: int) -> Span:
@@ -164,9 +166,6 @@ def final(rows: Rows) -> dict[tuple[str, str], dict[str, Any]]:
     return kept
 
 
-Version = tuple[tuple[int, int, bytes], dict[str, Any]]
-
-
 def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """(click_id, channel) of each conversion's touchpoints, straight from the definition."""
     contents: dict[tuple[Any, ...], Version] = {}
@@ -182,44 +181,10 @@ def expected(published: Sequence[Published]) -> dict[tuple[str, str], list[tuple
     conversions = sorted((key, value) for key, value in contents.items() if key[0] == "conversions")
     for (_, account, conversion_id), group in itertools.groupby(conversions, key=lambda item: item[0][:3]):
         versions = [value for _, value in group]
-        chosen = chosen_of(versions)
-        latest_ms = chosen["event_time"] + LATENESS_S * 1000
+        fields = chosen_of(versions)
+        chosen = Chosen(fields["event_time"], fields["click_id"], names_of(fields))
         of_account = [value for key, value in contents.items() if key[1] == account]
-        clicks = [value for value in of_account if "conversion_id" not in value[1]]
-        looked_at = [
-            value for value in clicks if any(is_looked_at(version, value[1]["event_time"]) for _, version in versions)
-        ]
-        linking = [
-            value
-            for value in of_account
-            if any(is_linked_to(version, value[1]["event_time"]) for _, version in versions)
-        ]
-        reached = reached_from(versions, looked_at, linking)
-        counting: dict[str, Version] = {}
-        for order, fields in looked_at:
-            is_asked = names_of(fields) & reached or f"k{fields['click_id']}" in reached
-            if is_asked and order[1] <= latest_ms:
-                counting[fields["click_id"]] = max(
-                    counting.get(fields["click_id"], (order, fields)), (order, fields), key=lambda value: value[0]
-                )
-        inside = [
-            fields
-            for _, fields in counting.values()
-            if 0 <= chosen["event_time"] - fields["event_time"] <= LOOKBACK_S * 1000
-        ]
-        links = [
-            link
-            for order, fields in linking
-            # As coarse as links are held.
-            if order[1] // 1000 * 1000 <= latest_ms
-            for link in people.links_of(fields["event_time"] // 1000 * 1000, list(names_of(fields)))
-            if set(link[1:]) <= reached
-        ]
-        found[account, conversion_id] = [
-            (fields["click_id"], fields["channel"])
-            for fields in sorted(inside, key=lambda fields: (fields["event_time"], fields["click_id"]))
-            if is_of(chosen, fields, inside, links)
-        ]
+        found[account, conversion_id] = touchpoints_of(chosen, versions, of_account)
     return found
 
 
@@ -232,59 +197,6 @@ def chosen_of(versions: Sequence[Version]) -> dict[str, Any]:
         if later_order[1] <= chosen["event_time"] + LATENESS_S * 1000 and later_order > order:
             order, chosen = later_order, later
     return chosen
-
-
-def names_of(fields: dict[str, Any]) -> set[str]:
-    """What says who it is."""
-    email = fields["email_sha256"]
-    named = {"v": fields["visitor_id"], "e": email and email[:32], "o": fields.get("order_id")}
-    return {kind + value for kind, value in named.items() if value}
-
-
-def reached_from(versions: Sequence[Version], clicks: Sequence[Version], linking: Sequence[Version]) -> set[str]:
-    """Everything that records of two identifiers lead to from a conversion's own."""
-    reached = {name for _, fields in versions for name in names_of(fields)}
-    reached |= {f"k{fields['click_id']}" for _, fields in versions if fields["click_id"]}
-    while True:
-        more = {name for _, fields in linking if names_of(fields) & reached for name in names_of(fields)}
-        more |= {name for _, fields in clicks if f"k{fields['click_id']}" in reached for name in names_of(fields)}
-        if more <= reached:
-            return reached
-        reached |= more
-
-
-def is_of(
-    chosen: dict[str, Any], click: dict[str, Any], inside: Sequence[dict[str, Any]], links: Sequence[people.Link]
-) -> bool:
-    """Whether the click is of the person who converted."""
-    if click["click_id"] == chosen["click_id"]:
-        return True
-    own = names_of(chosen)
-    remembered = {name for fields in inside if fields["click_id"] == chosen["click_id"] for name in names_of(fields)}
-    known = own | remembered
-    if remembered or links:
-        graph = people.Graph([*links, *people.links_of(chosen["event_time"], list(known))])
-        if known:
-            known = own | graph.person(min(known, key=lambda name: ("xepcolv".index(name[0]), name)))
-    strong = {name for name in known if name[0] == "e"}
-    strong = {name for name in own if name[0] == "e"} or strong
-    names = names_of(click)
-    return bool(names & known) and {name for name in names if name[0] == "e"} <= (strong or names)
-
-
-def is_looked_at(conversion: dict[str, Any], click_ms: int) -> bool:
-    """Whether the click's bucket is one of those the conversion's window touches, or next to them."""
-    size_ms = RETENTION.bucket_s * 1000
-    first, last = (conversion["event_time"] - LOOKBACK_S * 1000) // size_ms, conversion["event_time"] // size_ms
-    return bool(first - 1 <= click_ms // size_ms <= last + 1)
-
-
-def is_linked_to(conversion: dict[str, Any], record_ms: int) -> bool:
-    """Whether what the record links may concern the conversion."""
-    size_ms = RETENTION.link_bucket_s * 1000
-    first = (conversion["event_time"] - RETENTION.link_reach_s * 1000) // size_ms
-    last = (conversion["event_time"] + LATENESS_S * 1000) // size_ms
-    return bool(first <= record_ms // size_ms <= last)
 
 
 def touched(rows: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -70,6 +70,7 @@ def test_what_everything_is_keyed_and_kept_by() -> None:
         "crm-events": (("deal_id",), 400),
         "ad-performance": (("ad_account_id",), 120),
         "attributed-conversions": (("conversion_id",), 120),
+        "deal-matches": (("deal_id",), 120),
         "identity-links": (("account_id",), 400),
         "attribution-quality": (("account_id",), 120),
         "match-models": (("account_id",), 60),

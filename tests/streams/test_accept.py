@@ -180,7 +180,7 @@ def test_what_a_role_keeps_elsewhere_is_told_first(deployment: Settings, monkeyp
     [
         (["klicks"], "'klicks' is not one of"),
         (["loader.dlt"], "is not one of"),
-        (["crm-events", "--role", "attribution"], "attribution does not read crm-events; it reads clicks, conversions"),
+        (["ad-performance", "--role", "attribution"], "attribution does not read ad-performance; it reads clicks"),
     ],
 )
 def test_nonsense_is_explained(settings: Settings, arguments: list[str], said: str) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import redis
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from schemas.client.publisher import Publisher
 from schemas.topics import topics
 from streams.admin import registry
 from streams.clickhouse import connect
 from streams.loader.blocks import CommitNote
+from streams.offsets import Offsets
 from streams.settings import Settings
 from tests.integration.roles import Role, running, wait_until_attributed, wait_until_loaded
 
@@ -188,3 +190,47 @@ def test_a_commit_for_another_topic_of_the_name_is_not_taken_for_a_lost_state(
     done = spendloop("rebuild", "attribution", "--yes")
     assert done.returncode == 1
     assert "created anew" in done.stderr
+
+
+def test_a_deal_stays_matched_whose_events_are_gone_from_their_topic(
+    deployment: Settings, server: redis.Redis, tmp_path: Path
+) -> None:
+    def publish_event(name: str) -> None:
+        fixed = {"account_id": "acme", "consent": "granted", "limited_data_use": False, "portal_id": "p"}
+        event = {"event_id": name, "deal_id": "d1", "to_stage": name, "visitor_id": "v1", "event_time": NOW}
+        with Publisher(deployment.kafka.client(), registry(deployment), prefix=deployment.namespace) as publisher:
+            publisher.publish_records("crm-events", [fixed | event])
+
+    def versions() -> int:
+        with Offsets(deployment) as offsets:
+            return sum(offsets.ends("deal-matches").values())
+
+    publish(deployment, range(3))
+    publish_event("lead")
+    with running(tmp_path, "attribution") as roles:
+        wait_until_attributed(deployment, roles)
+    before, published = state(server, deployment), versions()
+    assert published
+    assert any(key.endswith(b"4:acme:\xffd1") for key in before)
+    assert spendloop("rebuild", "attribution", "--yes").returncode == 0
+    assert state(server, deployment) == before
+
+    remove_records(deployment, "crm-events")
+    assert spendloop("rebuild", "attribution", "--yes").returncode == 0
+    assert any(key.endswith(b"4:acme:\xffd1") for key in state(server, deployment))
+    # To a state that knew nothing of the deal it would be a new one.
+    publish_event("closed")
+    publish(deployment, range(1, 2))
+    with running(tmp_path, "attribution") as roles:
+        wait_until_attributed(deployment, roles)
+    assert versions() == published
+
+
+def remove_records(settings: Settings, contract: str) -> None:
+    """As retention does."""
+    name = topics(settings.namespace)[contract].name
+    with Offsets(settings) as offsets:
+        ends = offsets.ends(contract)
+    admin = AdminClient(settings.kafka.client())
+    for future in admin.delete_records([TopicPartition(name, *end) for end in ends.items()]).values():
+        future.result()

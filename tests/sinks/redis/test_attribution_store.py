@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from processors.attribution.identifiers import click_name
 from schemas.facts import ConversionFact, Entries, Held, HeldContent, HeldConversion, HeldEntries
 from schemas.spans import Partition, Span
 from sinks.errors import Refused, Unavailable
+from sinks.redis import attribution_store
 from sinks.redis.attribution_store import ENTRIES_A_SCRIPT, MAX_ENTRIES, MAX_LINKS, AttributionStore
 from tests.processors.records import CLICK, CONVERSION, Record, decode, facts_of, message
 
@@ -67,12 +68,22 @@ def use(url: str, namespace: str, *steps: Step, shards: int = 1) -> list[Held]:
             await store.fences.begin({PARTITION: 0})
             answers = []
             for offset, (kind, *facts) in enumerate(steps):
-                answers.append(await getattr(store, f"add_{kind}")(Span(PARTITION, offset, offset + 1), *facts))
+                answers.append(
+                    together(await getattr(store, f"add_{kind}")(Span(PARTITION, offset, offset + 1), *facts))
+                )
             return answers
         finally:
             await store.close()
 
     return asyncio.run(run())
+
+
+def together(readings: Sequence[Held]) -> Held:
+    """What scripts have read while nobody else stored anything."""
+    conversions = [item for held in readings for item in held.conversions]
+    touchpoints = {name: item for held in readings for name, item in held.touchpoints.items()}
+    links = {name: item for held in readings for name, item in held.links.items()}
+    return Held(conversions, touchpoints, links)
 
 
 def touchpoint(click_id: str, visitor_id: str = "") -> bytes:
@@ -500,3 +511,38 @@ def test_a_defect_stays_what_it_is(own: redis.Redis) -> None:
     own.set("sl:2:{s0}:n.t:4:acme:7", "not a hash")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         use(url_of(own), "n.", ("touchpoints", [clicks(("vv1", "k1"))]))
+
+
+def test_what_others_store_between_two_scripts_does_not_go_with_what_was_read_before(
+    url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or two versions of a conversion are made of as many facts, and not of the same."""
+    monkeypatch.setattr(attribution_store, "CONVERSIONS_A_SCRIPT", 1)
+    early, late = (clicks(("vv1", name), bucket=bucket) for name, bucket in (("k1", 6), ("k2", 7)))
+    first, second = conversion("c1", "vv1"), conversion("c2", "vv1")._replace(touchpoint_buckets=[7])
+    others = Partition("others", 0)
+
+    seen: list[Held] = []
+
+    async def run() -> Sequence[Held]:
+        store, other = (AttributionStore(url, namespace=namespace) for _ in range(2))
+        script = store.fences.run
+
+        async def then_others(*args: Any, **kwargs: Any) -> Any:
+            answer = await script(*args, **kwargs)
+            for offset, touched in enumerate(() if seen else (early, late)):
+                seen.extend(await other.add_touchpoints(Span(others, offset, offset + 1), [touched]))
+            return answer
+
+        try:
+            await store.fences.begin({PARTITION: 0, others: 0})
+            monkeypatch.setattr(store.fences, "run", then_others)
+            return await store.add_conversions(Span(PARTITION, 0, 1), [first, second])
+        finally:
+            await store.close()
+            await other.close()
+
+    own = asyncio.run(run())
+    assert [held_under(held, "vv1") for held in seen] == [["k1"], ["k1", "k2"]]
+    assert [(ids(held), held.touchpoints.keys()) for held in own] == [(["c1"], set()), (["c2"], {("acme", "vv1")})]
+    assert held_under(own[1], "vv1") == ["k2"]

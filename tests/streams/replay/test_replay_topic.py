@@ -134,7 +134,7 @@ def test_what_is_larger_than_a_message_may_be_is_left_out(deployment: Settings) 
         (["clicks", *WHEN, "--role", "nobody"], "'nobody' is none of attribution, loader"),
         (["klicks", *WHEN, "--role", "loader"], "'klicks' is not one of"),
         (["loader.retry", *WHEN, "--role", "loader"], "is not one of"),
-        (["crm-events", *WHEN, "--role", "attribution"], "attribution does not read crm-events; it reads clicks, conv"),
+        (["ad-performance", *WHEN, "--role", "attribution"], "attribution does not read ad-performance; it reads cl"),
         (["clicks", *WHEN[:3], "2025-01-01T00:00:00Z", "--role", "loader"], "is not before 2025-01-01T00:00:00Z"),
         (["clicks", "--from", "2199-01-01T00:00Z", "--to", "2199-01-02T00:00Z", "--role", "loader"], "in the future"),
         (["clicks", "--from", "01/02/2026", "--role", "loader"], "not a time in ISO 8601"),
