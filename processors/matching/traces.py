@@ -5,7 +5,7 @@ the clicks alone and not on their order, as does everything here.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,7 @@ def find_clicks(
     )
 
 
+HALF_BITS = np.uint64(32)
 _HALF = np.uint64(0xFFFFFFFF)
 
 
@@ -156,13 +157,19 @@ class _Seen:
     def _crowded(self) -> Flags:
         """Traces of days on which more devices than usual shared the key."""
         days = self._traces["event_s"].astype(np.int64) // (DAY_MS // 1000)
-        groups = np.unique(np.stack([self._conversion, days]), axis=1, return_inverse=True)[1].reshape(-1)
+        groups = np.unique(_paired(self._conversion, days), return_inverse=True)[1]
         devices = _devices(groups, self._traces, len(groups))
         return np.greater(devices, DEVICES_AN_ADDRESS_DAY)[groups]
 
 
 def _devices(groups: Ints, traces: npt.NDArray[np.void], count: int) -> Ints:
     """How many browsers there are in each group."""
-    distinct = np.unique(np.stack([groups, traces["visitor"].astype(np.int64)]), axis=1)[0]
-    found: Ints = np.bincount(distinct, minlength=count)
+    distinct = np.unique(_paired(groups, traces["visitor"])) >> HALF_BITS
+    found: Ints = np.bincount(distinct.astype(np.int64), minlength=count)
     return found
+
+
+def _paired(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Hashes:
+    """Two columns of numbers below 2^32 as one, in the order of both."""
+    pairs: Hashes = (first.astype(np.uint64) << HALF_BITS) | second.astype(np.uint64)
+    return pairs
