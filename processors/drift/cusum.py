@@ -8,6 +8,7 @@ Page: Continuous inspection schemes, Biometrika 41 (1954). Hawkins: Self-startin
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from math import exp, log, sqrt
 
 from river.base import DriftDetector
@@ -35,6 +36,10 @@ class _Side:
         self.statistic = self.doubt = self.doubt_exposure = 0.0
         self.sure, self.sure_exposure = count, exposure
 
+    def state(self) -> list[float]:
+        """In the order in which `restore` takes it."""
+        return [self.statistic, self.sure, self.sure_exposure, self.doubt, self.doubt_exposure]
+
 
 class _CUSUM(DriftDetector):
     """What is common to both likelihoods."""
@@ -52,8 +57,25 @@ class _CUSUM(DriftDetector):
     @property
     def rate(self) -> float:
         """The usual rate, as learned so far; 0 where nothing has been seen."""
-        counts, exposures = sum(s.sure for s in self._sides), sum(s.sure_exposure for s in self._sides)
-        return counts / exposures if exposures else 0.0
+        events, exposure = self.learned
+        return events / exposure if exposure else 0.0
+
+    @property
+    def learned(self) -> tuple[float, float]:
+        """Events and exposure that the usual rate rests on, the mean of both sides."""
+        one, other = self._sides
+        return (one.sure + other.sure) / 2, (one.sure_exposure + other.sure_exposure) / 2
+
+    def state(self) -> list[float]:
+        """All that was learned, for `restore`."""
+        return [value for side in self._sides for value in side.state()]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Go on from what another of the same settings has learned."""
+        half = len(state) // 2
+        for side, part in zip(self._sides, (state[:half], state[half:]), strict=True):
+            side.statistic, side.sure, side.sure_exposure, side.doubt, side.doubt_exposure = part
+        self._drift_detected = False
 
     def _observe(self, count: float, exposure: float) -> None:
         for side in self._sides:
