@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 from processors.drift.evidence import Evidence
 
-__all__ = ["CALM", "RESPONSES", "SHARES", "Bounds", "Response", "Severity", "money_at_risk", "respond", "severity_of"]
+__all__ = [
+    "CALM",
+    "RESPONSES",
+    "SHARES",
+    "Bounds",
+    "Response",
+    "Severity",
+    "money_at_risk",
+    "respond",
+    "severity_of",
+]
 
 
 class Severity(IntEnum):
@@ -20,6 +30,8 @@ class Severity(IntEnum):
 
 #: Of an ad account's daily spend, what a day's money at risk is from MEDIUM, HIGH and CRITICAL on.
 SHARES = (0.02, 0.08, 0.2)
+#: How probable a change has to be for scaling to stop.
+CERTAIN = 0.99
 
 
 class Bounds(NamedTuple):
@@ -68,13 +80,14 @@ def money_at_risk(found: Evidence, daily_spend_micros: int, value_per_spend: flo
     return round(found.probability * abs(1 - found.ratio) * value_per_spend * daily_spend_micros)
 
 
-def severity_of(at_risk_micros: int, bounds: Bounds) -> Severity:
-    """By what is at risk a day.
+def severity_of(at_risk_micros: int, probability: float, bounds: Bounds) -> Severity:
+    """By what is at risk a day; CRITICAL only where the change is CERTAIN, since it stops all scaling.
 
-    >>> severity_of(5, Bounds(2, 5, 10)).name
-    'HIGH'
+    >>> severity_of(5, 0.6, Bounds(2, 5, 10)).name, severity_of(20, 0.6, Bounds(2, 5, 10)).name
+    ('HIGH', 'HIGH')
     """
-    return Severity(sum(at_risk_micros >= bound for bound in bounds))
+    found = Severity(sum(at_risk_micros >= bound for bound in bounds))
+    return Severity.HIGH if found == Severity.CRITICAL and probability < CERTAIN else found
 
 
 def respond(severities: Iterable[Severity]) -> Response:

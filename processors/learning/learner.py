@@ -102,7 +102,10 @@ class Learner:
 
     def _step(self, examples: Examples) -> None:
         probability = self.regression.predict(examples.places)
-        chances = chance(self._experts(probability), examples.matured_before, examples.matured)
+        experts = self._experts(probability)
+        # What recalibration has put right already must not be put right once more by the weights.
+        right = np.exp(share(self.log_weights, 0.0)) @ experts
+        chances = chance(experts, examples.matured_before, examples.matured)
         learned, log_weights = mix(self.log_weights, chances, examples.converted)
         unlearned = chance(np.full(MINI_BATCH, self.base_rate), examples.matured_before, examples.matured)
         mixed, self.log_trust = mix(self.log_trust, np.stack([unlearned, learned]), examples.converted)
@@ -110,7 +113,7 @@ class Learner:
         self.progress.add(mixed, unlearned, examples.converted)
         if self.recalibration.learn(examples.converted, chances[1]):
             self.log_weights = START.copy()
-        self.regression.learn(examples, probability)
+        self.regression.learn(examples, right)
 
     def snapshot(self, cut: Cut) -> bytes:
         """All of the state; the same state and cut are the same bytes."""

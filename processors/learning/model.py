@@ -48,7 +48,7 @@ class Regression:
         return found
 
     def learn(self, examples: Examples, probability: Floats) -> None:
-        """One step on a mini-batch, whose probabilities are those that `predict` gave."""
+        """One step on a mini-batch, to explain what differs from the probabilities that were served of it."""
         by_event = slope(probability, examples)
         curvature = probability * (1 - probability) * (examples.matured - examples.matured_before)
         used, where = np.unique(examples.places, return_inverse=True)

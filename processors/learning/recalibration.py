@@ -1,8 +1,8 @@
 """What a model's predictions have to be multiplied by to agree with what came of them lately.
 
 Ratios of outcomes to predictions over several memories: short ones follow a shift by themselves and are noisy, long
-ones are neither. Where a CUSUM finds that the ratio has changed all of them begin anew with what came since. The mixture
-decides which to go by.
+ones are neither. Where a CUSUM finds that the ratio has changed all of them begin anew with what came since. The
+mixture decides which to go by.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ MEMORIES = (20_000.0, 5_000.0, 1_500.0)
 WORTH = 2.0
 #: A false alarm costs a ratio's precision for a while and no more, so that alarms can be had cheaper than where budgets
 #: hang on them.
-CHART = {"ratio": 1.5, "threshold": 4.0, "guard": 0.5, "warm_up": 20.0}
+CHART = {"ratio": 1.5, "threshold": 3.0, "guard": 0.5, "warm_up": 20.0}
 #: A probability is at most this.
 MOST = 0.95
 

@@ -13,12 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.evaluate import drift
+from tests.evaluate import drift, learning, pipeline_value
 
 REPORT = Path("build") / "evaluate.json"
 
 #: By name: a function of the number of repetitions and the seed, and how many repetitions the quoted figures have.
-EVALUATIONS: Mapping[str, tuple[Callable[[int, int], dict[str, Any]], int]] = {"drift": (drift.report, 200)}
+EVALUATIONS: Mapping[str, tuple[Callable[[int, int], dict[str, Any]], int]] = {
+    "drift": (drift.report, 200),
+    "learning": (learning.report, 200),
+    "pipeline_value": (pipeline_value.report, 60),
+}
 SEED = 7_000
 
 
