@@ -36,7 +36,7 @@ class LossDrift(DriftDetector):
     def __init__(self, delta: float = 0.002) -> None:
         super().__init__()
         self.delta = delta
-        self._adwin = ADWIN(delta=delta)
+        self._adwin = ADWIN(delta=delta)  # type: ignore[no-untyped-call]
 
     def observe(self, predicted: float, is_success: bool) -> None:
         """Take a prediction and what came of it."""
@@ -46,5 +46,5 @@ class LossDrift(DriftDetector):
     def update(self, x: float) -> None:
         """Take one event's loss."""
         before = float(self._adwin.estimation)
-        self._adwin.update(x)
+        self._adwin.update(x)  # type: ignore[no-untyped-call]
         self._drift_detected = bool(self._adwin.drift_detected and self._adwin.estimation > before)

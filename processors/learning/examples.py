@@ -38,11 +38,17 @@ class Examples(NamedTuple):
 
     def rows(self, start: int, end: int | None = None) -> "Examples":
         """Those from `start` to `end`."""
-        return Examples(*(column[start:end] for column in self))
+        of = slice(start, end)
+        return Examples(self.places[of], self.converted[of], self.matured_before[of], self.matured[of])
 
     def then(self, later: "Examples") -> "Examples":
         """These, and then the later ones."""
-        return Examples(*(np.concatenate(pair) for pair in zip(self, later, strict=True)))
+        return Examples(
+            np.concatenate([self.places, later.places]),
+            np.concatenate([self.converted, later.converted]),
+            np.concatenate([self.matured_before, later.matured_before]),
+            np.concatenate([self.matured, later.matured]),
+        )
 
     @classmethod
     def final(cls, places: Places, converted: npt.ArrayLike) -> "Examples":

@@ -19,7 +19,7 @@ class StageValues:
 
     >>> values = StageValues(np.array([[0.2] * 4 + [0.1] * 4]), 1_000_000_000)
     >>> values.micros(0), values.micros(0, 20 * 86_400_000), values.time_factor(0, 20 * 86_400_000)
-    (200000000, 137500000, 0.6875)
+    (200000000, 100000000, 0.5)
     """
 
     win: Floats

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from processors.learning.features import Places, hashed
 
-__all__ = ["COLUMNS", "DAY_MS", "Market", "Stream"]
+__all__ = ["ADS", "COLUMNS", "DAY_MS", "Market", "Stream"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -24,6 +24,7 @@ VALUES: Mapping[str, tuple[int, float]] = {
     "connection": (4, 0.05), "returning": (2, 0.5),
 }  # fmt: skip
 COLUMNS = len(VALUES)
+ADS = VALUES["ad_id"][0]
 #: How unevenly clicks fall on values: the share of the n-th is in proportion to n to the power of less this.
 UNEVEN = 0.7
 
@@ -50,9 +51,9 @@ class Market:
             name: pa.array([f"{name}-{value}" for value in range(count)]) for name, (count, _) in VALUES.items()
         }
 
-    def clicks(self, count: int, factor: float = 1.0, first_ms: int = 0, a_day: int = 50_000) -> Stream:
-        """Clicks whose odds of converting are `factor` times what they were."""
-        values = {name: self._draw(count, of) for name, (of, _) in VALUES.items()}
+    def clicks(self, count: int, factor: float = 1.0, first_ms: int = 0, a_day: int = 50_000, ads: int = ADS) -> Stream:
+        """Clicks on the first `ads` ads, whose odds of converting are `factor` times what they were."""
+        values = {name: self._draw(count, ads if name == "ad_id" else of) for name, (of, _) in VALUES.items()}
         log_odds = self._start + np.log(factor) + sum(self._effects[name][values[name]] for name in VALUES)
         probability = 1 / (1 + np.exp(-log_odds))
         columns = {name: self._names[name].take(pa.array(values[name])) for name in VALUES}
