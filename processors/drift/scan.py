@@ -2,8 +2,11 @@
 
 A side adds up how much more likely each bucket is at `ratio` times the usual rate (or at one over it) than at the usual
 rate, and starts again at zero wherever the sum falls below it; the sum reaching `threshold` is an alarm. The usual rate
-is learned from the series itself: all buckets but those since the sum was last zero, which are in doubt. After an alarm
-these are what the usual rate is learned anew from.
+is learned from the series itself: all buckets but those since the sum was last zero, which are in doubt.
+
+An alarm is on trial. If what follows raises it once more, the usual rate is learned anew from what came since the
+change; if nothing does while so many events as `trial` would have been usual, it was false, and the usual rate is what
+it was. A change that comes upon a false alarm is found like any other.
 
 What is found is a function of the buckets: neither of the order in which their events arrived nor of what was found
 before, so that a bucket that is restated is simply scanned again.
@@ -36,7 +39,8 @@ class Chart(NamedTuple):
     ratio: the change it is tuned to, above one. threshold: the log likelihood ratio that is an alarm.
     guard: by how many standard errors of the usual rate that rate is moved towards the change, so that a rate
     learned from few events does not raise an alarm. warm_up: events the usual rate has to rest on. hold: buckets an
-    alarm stays open at least; then until the new usual rate rests on twice warm_up events.
+    alarm stays open at least; then until its trial is over and the usual rate rests on twice warm_up events. trial:
+    events, by the usual rate, in which an alarm has to be confirmed.
     """
 
     ratio: float = 2.0
@@ -44,6 +48,7 @@ class Chart(NamedTuple):
     guard: float = 1.0
     warm_up: float = 30.0
     hold: int = 3
+    trial: float = 60.0
 
 
 class Prior(NamedTuple):
@@ -107,19 +112,30 @@ def scan(
 class _State(NamedTuple):
     """Shape (sides, series); `sure` and `doubt` have (count, exposure, what the count is worth) before these.
 
-    opened: shape (series,), the bucket of the last alarm, -1 where none is open.
+    trial: shape (3, series), the same sums since the change that an alarm has found; suspect: shape (series,), the side
+    whose alarm it was, -1 where there is none on trial. opened: the bucket of the last alarm, -1 where none is open.
     """
 
     statistic: Floats
     sure: Floats
     doubt: Floats
     began: Ints
+    trial: Floats
+    suspect: Ints
     opened: Ints
 
     @classmethod
     def start(cls, series: int) -> "_State":
-        sums, sides = (3, 2, series), (2, series)
-        return cls(np.zeros(sides), np.zeros(sums), np.zeros(sums), np.zeros(sides, np.int64), np.full(series, -1))
+        sums, sides, none = (3, 2, series), (2, series), np.full(series, -1)
+        return cls(
+            np.zeros(sides),
+            np.zeros(sums),
+            np.zeros(sums),
+            np.zeros(sides, np.int64),
+            np.zeros((3, series)),
+            none,
+            none.copy(),
+        )
 
 
 Row = tuple[Floats, Ints, Ints, Floats, npt.NDArray[np.bool_]]
@@ -136,27 +152,42 @@ def _advance(
     usual = np.where(is_ready, rate * np.exp(towards), 1e-9)
     gain = step(count, exposure, usual, chart.ratio**SIGN) / (1 + noise * usual * exposure)
     state.statistic[:] = np.where(is_ready, np.maximum(state.statistic + gain, 0), 0)
-    worth = count / (1 + noise * rate.mean(axis=0) * exposure)
-    state.doubt[:] += np.array([count, exposure, worth])[:, None]
+    seen = np.array([count, exposure, count / (1 + noise * rate.mean(axis=0) * exposure)])
+    state.doubt[:] += seen[:, None]
+    state.trial[:] += seen
     statistic = state.statistic.max(axis=0)
     is_alarm = statistic >= chart.threshold
     side, series = state.statistic.argmax(axis=0), np.arange(len(count))
     began = state.began[side, series]
     state.opened[is_alarm] = number
-    _learn(state, number, is_alarm, state.doubt[:, side, series])
+    _try(state, is_alarm, side, chart.trial / np.maximum(rate.mean(axis=0), LEAST))
+    _learn(state, number, is_alarm)
     is_open = state.opened >= 0
-    is_learned = (number - state.opened >= chart.hold) & (state.sure[2].min(axis=0) >= 2 * chart.warm_up)
-    state.opened[is_open & is_learned] = -1
+    is_learned = (state.suspect < 0) & (state.sure[2].min(axis=0) >= 2 * chart.warm_up)
+    state.opened[is_open & is_learned & (number - state.opened >= chart.hold)] = -1
     alarm = np.where(is_alarm, SIGN[side, 0].astype(np.int64), 0)
     return statistic, alarm, began, rate.mean(axis=0), is_open
 
 
-def _learn(state: _State, number: int, is_alarm: npt.NDArray[np.bool_], since: Floats) -> None:
-    """Buckets become sure where the statistic is zero, and those since the change where there is an alarm."""
-    state.sure[:] = np.where(is_alarm, since[:, None], state.sure)
-    state.doubt[..., is_alarm] = 0
+def _try(state: _State, is_alarm: npt.NDArray[np.bool_], side: Ints, longest: Floats) -> None:
+    """Put alarms on trial, take those that are confirmed for the new usual rate and let go of those that are not."""
+    is_confirmed = is_alarm & (state.suspect == side)
+    is_first = is_alarm & ~is_confirmed
+    is_over = (state.suspect >= 0) & ~is_alarm & (state.trial[1] >= longest)
+    state.sure[:] = np.where(
+        is_confirmed, state.trial[:, None], np.where(is_over, state.sure + state.trial[:, None], state.sure)
+    )
+    state.trial[:, is_first] = state.doubt[:, side, np.arange(len(side))][:, is_first]
+    state.suspect[is_first] = side[is_first]
+    state.suspect[is_confirmed | is_over] = -1
+    state.doubt[..., is_over] = 0
+
+
+def _learn(state: _State, number: int, is_alarm: npt.NDArray[np.bool_]) -> None:
+    """Buckets become sure where the statistic is zero, but for those on trial."""
     state.statistic[:, is_alarm] = 0
+    state.doubt[..., is_alarm] = 0
     is_calm = state.statistic == 0
-    state.sure[:] += np.where(is_calm, state.doubt, 0)
+    state.sure[:] += np.where(is_calm & (state.suspect < 0), state.doubt, 0)
     state.doubt[:] = np.where(is_calm, 0, state.doubt)
     state.began[is_calm] = number + 1

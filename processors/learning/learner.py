@@ -32,8 +32,8 @@ SHARED = 0.01
 EXPERTS = 2 + len(MEMORIES) + 1
 #: Their log weights at the start and after a shift, which those that are recalibrated follow.
 START = np.log([0.05, 0.05, *[0.9 / (EXPERTS - 2)] * (EXPERTS - 2)])
-#: Log weights at the start of the rate that was known beforehand and of what is learned: what learning may cost in all is
-#: the first's negative.
+#: Log weights at the start of the rate that was known beforehand and of what is learned: what learning may cost in all
+#: is the first's negative.
 TRUST = np.log([0.99, 0.01])
 #: Conversions that the base rate is worth to the overall rate.
 WORTH = 5.0

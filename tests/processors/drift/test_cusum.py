@@ -49,14 +49,26 @@ def test_a_halved_and_a_doubled_rate_are_found_and_named(after: float, direction
     assert not any(found[:15_000])
 
 
-def test_after_an_alarm_the_new_rate_is_the_usual_one() -> None:
+def test_after_an_alarm_that_is_confirmed_the_new_rate_is_the_usual_one() -> None:
     detector = BernoulliCUSUM()
     rng = np.random.default_rng(4)
     found = _alarms(detector, (rng.random(30_000) < np.repeat([0.02, 0.06], 15_000)).astype(int).tolist())
-    assert [alarm for alarm in found if alarm] == [1]
+    assert [alarm for alarm in found if alarm] == [1, 1]
     assert detector.rate == pytest.approx(0.06, rel=0.1)
 
 
 def test_a_rate_that_nothing_is_known_of_raises_no_alarm() -> None:
     assert not any(_alarms(BernoulliCUSUM(), [1] * 29 + [0] * 10))
     assert BernoulliCUSUM().rate == 0
+
+
+def test_a_false_alarm_does_not_hide_the_change_that_comes_upon_it() -> None:
+    rng = np.random.default_rng(6)
+    usual, quiet, after = rng.random(20_000) < 0.02, np.zeros(500, bool), rng.random(15_000) < 0.01
+    found = _alarms(
+        BernoulliCUSUM(), np.concatenate([usual, quiet, rng.random(2_000) < 0.02, after]).astype(int).tolist()
+    )
+    raised = [position for position, alarm in enumerate(found) if alarm]
+    assert 20_000 < raised[0] < 20_500
+    assert raised[1] > 22_500
+    assert found[raised[1]] == -1
