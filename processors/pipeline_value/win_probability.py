@@ -28,7 +28,8 @@ def destinations(rates: Floats) -> Floats:
     rates: of the same shape, exits a day. Where nobody leaves any more, a deal goes nowhere: the sum is below one.
     """
     total = rates.sum(axis=-1, keepdims=True)
-    leaves = -np.expm1(-total * _WIDTHS_D[:, None], where=total > 0, out=np.zeros_like(total))
+    expected = np.multiply(total, _WIDTHS_D[:, None], where=total > 0, out=np.zeros_like(total))
+    leaves = -np.expm1(-expected)
     by_age = rates / np.maximum(total, 1e-300) * leaves
     found = np.zeros_like(rates)
     onward = np.zeros_like(rates[..., 0, :])

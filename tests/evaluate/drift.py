@@ -82,9 +82,9 @@ class _Other(NamedTuple):
     detector: str
     streams: int
     found_halved: float
-    delay_halved: float
+    delay_halved: float | None
     found_doubled: float
-    delay_doubled: float
+    delay_doubled: float | None
     false_alarms_per_100k: float
 
 
@@ -120,9 +120,9 @@ def _raced(make: Callable[[], DriftDetector], after: float, streams: int, seed: 
     return raced
 
 
-def _found(raced: list[tuple[int | None, int]]) -> tuple[float, float]:
+def _found(raced: list[tuple[int | None, int]]) -> tuple[float, float | None]:
     delays = [delay for delay, _ in raced if delay is not None]
-    return len(delays) / len(raced), float(np.median(delays)) if delays else float("nan")
+    return len(delays) / len(raced), float(np.median(delays)) if delays else None
 
 
 class _Market(NamedTuple):
