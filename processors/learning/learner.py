@@ -31,7 +31,7 @@ SHARED = 0.01
 #: The overall rate, the regression, and what it is recalibrated to.
 EXPERTS = 2 + len(MEMORIES) + 1
 #: Their log weights at the start and after a shift, which those that are recalibrated follow.
-START = np.log([0.05, 0.05, *[0.9 / (EXPERTS - 2)] * (EXPERTS - 2)])
+START = np.log([0.01, 0.01, *[0.98 / (EXPERTS - 2)] * (EXPERTS - 2)])
 #: Log weights at the start of the rate that was known beforehand and of what is learned: what learning may cost in all
 #: is the first's negative.
 TRUST = np.log([0.99, 0.01])

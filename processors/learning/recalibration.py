@@ -16,7 +16,7 @@ from processors.learning.examples import Floats
 __all__ = ["MEMORIES", "Recalibration"]
 
 #: Events after which an outcome counts a third.
-MEMORIES = (20_000.0, 5_000.0, 1_500.0, 500.0)
+MEMORIES = (20_000.0, 5_000.0, 1_500.0)
 #: Conversions that a ratio of one is worth.
 WORTH = 1.0
 #: A false alarm costs a ratio's precision for a while and no more, so that alarms can be had cheaper than where budgets

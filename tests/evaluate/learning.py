@@ -24,17 +24,19 @@ BEFORE, AFTER, PART = 60_000, 10_000, 1_000
 SHIFTS = (0.5, 2.0)
 LOOKS_D = (0.5, 1.5, 4.0, 14.0)
 DAYS, CLICKS_A_DAY = 20, 3_000
+#: Ads that have clicks from the first day; the others from the middle day on.
+OLD_ADS = 250
 
 
 def report(streams: int = 200, seed: int = 30_000) -> dict[str, Any]:
     """Everything that docs/learning.md quotes.
 
-    streams: of each shift; a tenth as many markets for late labels, a hundredth beside River. seed: of the first.
+    streams: of each shift; a twentieth as many markets for late labels, fewer beside River. seed: of the first.
     """
     return {
         "shifts": [_shift(factor, streams, seed) for factor in SHIFTS],
         "without_signal": _without_signal(max(streams // 10, 2), seed + 1_000),
-        "late_labels": _late(max(streams // 10, 2), seed + 2_000),
+        "late_labels": _late(max(streams // 20, 2), seed + 2_000),
         "river": _river(max(streams // 50, 1), seed + 3_000),
         "speed": _speed(seed + 4_000),
     }
@@ -112,21 +114,23 @@ def _late(markets: int, seed: int) -> dict[str, Any]:
         "final after 14 days": lambda s, after, until: _looks(s, after, until, 1.0, LOOKS_D[-1:]),
         "lost until converted": _lost_until_converted,
     }
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in policies}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in policies}
     for number in range(markets):
         market = Market(np.random.default_rng((seed, number)), BASE_RATE)
         half = DAYS * CLICKS_A_DAY
-        first = market.clicks(half, a_day=CLICKS_A_DAY)
-        second = market.clicks(half // 2, 0.5, DAYS * DAY_MS, CLICKS_A_DAY)
-        stream = _joined(first, second)
+        known = market.clicks(half // 2, a_day=CLICKS_A_DAY, ads=OLD_ADS)
+        all_ads = market.clicks(half // 2, 1.0, DAYS // 2 * DAY_MS, CLICKS_A_DAY)
+        shifted = market.clicks(half // 2, 0.5, DAYS * DAY_MS, CLICKS_A_DAY)
+        stream = _joined(_joined(known, all_ads), shifted)
         for name, policy in policies.items():
             found[name].append(_prequential(stream, policy))
     rows = {}
     for name, scores in found.items():
-        loss, steady, shifted = np.mean(scores, axis=0)
+        loss, steady, new, shifted = np.mean(scores, axis=0)
         rows[name] = {
             "loss": round(loss, 5),
             "calibration": round(steady, 3),
+            "of_new_ads": round(new, 3),
             "5_to_10_days_after_shift": round(shifted, 3),
         }
     return {"markets": markets, "policies": rows}
@@ -137,8 +141,8 @@ def _joined(one: Stream, other: Stream) -> Stream:
     return Stream(values, *(np.concatenate(pair) for pair in zip(one[1:], other[1:], strict=True)))
 
 
-def _prequential(stream: Stream, policy: Callable[[Stream, int, int], Examples]) -> tuple[float, float, float]:
-    """Expected log-loss from day 5 on; predicted over true conversions from day 10 to the shift, and after it."""
+def _prequential(stream: Stream, policy: Callable[[Stream, int, int], Examples]) -> tuple[float, ...]:
+    """Expected log-loss from day 5 on; predicted over true conversions before the shift, of new ads, and after it."""
     learner = Learner(BASE_RATE, COLUMNS)
     served = np.zeros(len(stream.probability))
     day = stream.clicked_ms // DAY_MS
@@ -149,7 +153,8 @@ def _prequential(stream: Stream, policy: Callable[[Stream, int, int], Examples])
     true = stream.probability
     loss = -(true * np.log(served) + (1 - true) * np.log1p(-served))
     steady, shifted = (day >= DAYS // 2) & (day < DAYS), day >= DAYS + 5
-    ratios = (float(served[part].sum() / true[part].sum()) for part in (steady, shifted))
+    is_new = (stream.values["ad_id"] >= OLD_ADS) & (day < DAYS // 2 + 5)
+    ratios = (float(served[part].sum() / true[part].sum()) for part in (steady, is_new, shifted))
     return (float(loss[day >= 5].mean()), *ratios)
 
 
