@@ -20,7 +20,7 @@ REPORT = Path("build") / "evaluate.json"
 #: By name: a function of the number of repetitions and the seed, and how many repetitions the quoted figures have.
 EVALUATIONS: Mapping[str, tuple[Callable[[int, int], dict[str, Any]], int]] = {
     "drift": (drift.report, 200),
-    "alerts": (drift.alerts, 10),
+    "alerts": (drift.alerts, 2),
     "learning": (learning.report, 200),
     "pipeline_value": (pipeline_value.report, 60),
 }
