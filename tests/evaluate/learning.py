@@ -36,9 +36,9 @@ def report(streams: int = 200, seed: int = 30_000) -> dict[str, Any]:
     """
     return {
         "shifts": _shifts(streams, seed),
-        "without_signal": _without_signal(max(streams // 10, 2), seed + 1_000),
+        "without_signal": _without_signal(max(streams // 20, 2), seed + 1_000),
         "late_labels": _late(max(streams // 20, 2), seed + 2_000),
-        "river": _river(max(streams // 50, 1), seed + 3_000),
+        "river": _river(max(streams // 200, 1), seed + 3_000),
         "speed": _speed(seed + 4_000),
     }
 
