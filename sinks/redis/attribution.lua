@@ -9,7 +9,8 @@
 --          <prefix>e:<tenant>:<bucket>   key of a lookup -> traces of clicks, all of one length
 --          <prefix>c:<tenant>:<bucket>   identifier -> ids of conversions
 --          <prefix>k:<tenant>:<id>       set: msgpack {identifiers, touchpoint buckets, link buckets, own bucket, its
---                                        expiry, content} of a conversion; and a number each time it was settled
+--                                        expiry, content} of a conversion, or of what was heard of a deal, whose id
+--                                        begins with 0xff; and a number each time it was settled
 --          <prefix>d                     sorted set: conversions to be settled, by when
 -- A tenant is written with its length in front, so that no two keys are the same.
 local MANY = '\0\0' -- stands for more entries than identify anybody; it is never taken back

@@ -1,10 +1,12 @@
 """What is put on a topic from a moment on."""
 
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.topics import topics
+from streams.offsets import patiently
 from streams.settings import Settings
 
 
@@ -40,7 +42,9 @@ class Tail:
         try:
             partitions = range(self._settings.kafka.partitions)
             return {
-                partition: consumer.get_watermark_offsets(TopicPartition(self._name, partition), 30)[1]
+                partition: patiently(
+                    partial(consumer.get_watermark_offsets, TopicPartition(self._name, partition), 30)
+                )[1]
                 for partition in partitions
             }
         finally:
