@@ -15,7 +15,8 @@ class Topic:
     """A topic of the contract.
 
     `name` is Kafka's name, prefix included; `contract` the name the project knows it by and
-    `schema` the file of its schema. The record key is the first of the `key` fields that has a value.
+    `schema` the file of its schema. The record key is the first of the `key` fields that has a value; with
+    `is_scoped` the tenant's id stands in front of it, where compaction would take two tenants' for one.
     `event_time` names the field that is held against the ingest time, where a person's clock set it.
     A topic of retries has neither schema nor key fields: its records are those of other topics, with their keys.
     Where it is compacted the last record of each key stays for good, and the others `retention_d` at least.
@@ -29,6 +30,7 @@ class Topic:
     event_time: str | None = None
     max_message_bytes: int = 2 * MEBIBYTE
     is_compacted: bool = False
+    is_scoped: bool = False
 
     @property
     def subject(self) -> str:
@@ -50,7 +52,7 @@ TOPICS: Mapping[str, Topic] = {
         _topic("ad-performance", ("ad_account_id",), 120, "as_of"),
         _topic("attributed-conversions", ("conversion_id",), 120),
         # Of a deal the last version, for as long as it may close.
-        replace(_topic("deal-matches", ("deal_id",), 120), is_compacted=True),
+        replace(_topic("deal-matches", ("deal_id",), 120), is_compacted=True, is_scoped=True),
         _topic("identity-links", ("account_id",), 400),
         _topic("attribution-quality", ("account_id",), 120),
         # Every version, until no conversion is matched anew that was matched with it.

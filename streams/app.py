@@ -63,21 +63,32 @@ class App(faust.App):  # type: ignore[misc]
     prepare: Preparation
     starting_points: StartingPoints
     topic_ids: Mapping[str, str]
+    _preparation: "asyncio.Task[None] | None" = None
 
     async def on_first_start(self) -> None:
         """Of a worker: what is there now, stays."""
         await super().on_first_start()
         spare_the_collector()
-        self._preparation = asyncio.ensure_future(self.prepare())
+        self._preparation = asyncio.ensure_future(self._prepare())
+
+    async def _prepare(self) -> None:
+        """What raises stops the worker, whether it has partitions or not."""
+        try:
+            await self.prepare()
+        except Exception as error:
+            await self.crash(error)
+            raise
 
     async def on_stop(self) -> None:
         """Of a worker: in an outage it may still be waiting."""
-        self._preparation.cancel()
+        if self._preparation is not None:
+            self._preparation.cancel()
         await super().on_stop()
 
     async def begin(self, committed: Mapping[TP, int | None], log_starts: Offsets) -> Offsets:
         """Where the partitions assigned begin, as soon as the role is prepared."""
-        await self._preparation
+        if self._preparation is not None:
+            await self._preparation
         return await self.starting_points(committed, log_starts)
 
 

@@ -70,7 +70,8 @@ def parse_identifier(text: str) -> Identifier:
     field, separator, value = text.partition("=")
     known = {name for name in FIELDS.values() if name not in ("click_id", "fbclid")}
     if not separator or not value or field not in known | CLEAR.keys():
-        raise IdentifierError(f"{text!r} is not FIELD=VALUE with one of {', '.join(sorted(known | CLEAR.keys()))}")
+        # It is not said once more: who forgot the field gave an address.
+        raise IdentifierError(f"not FIELD=VALUE with one of {', '.join(sorted(known | CLEAR.keys()))} as the field")
     if field in CLEAR:
         key, hashed_field = CLEAR[field]
         hashed = hash_identifier(key, value)

@@ -8,6 +8,7 @@ Guarantee: until the rebuild has ended the role finds no fences and refuses to s
 simply run again.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from streams.transport.unreadable import PlainRecord, plain
 __all__ = ["Rebuilt", "rebuild_attribution"]
 
 POLL_S = 0.5
+#: Kafka answers within that, or it is away.
+SILENCE_S = 30.0
 
 
 class Rebuilt(NamedTuple):
@@ -80,6 +83,8 @@ async def rebuild_attribution(settings: Settings, report: Callable[[int, int], N
                 records += len(chunk.records)
                 report(records, total)
         if ranges:
+            # How often a conversion was settled is not on any topic, and its versions counted that, too.
+            await store.begin_epoch(int(time.time() * 1000))
             await store.end_rebuild()
         return Rebuilt(forgotten, records, bad)
     finally:
@@ -110,7 +115,7 @@ def _chunks(settings: Settings, wanted: _Range) -> Iterator[_Chunk]:
     conf |= {"auto.offset.reset": "error", "enable.partition.eof": True}
     consumer = Consumer({**settings.kafka.client(), **conf})
     consumer.assign([TopicPartition(wanted.topic, wanted.partition, wanted.start)])
-    position = wanted.start
+    position, heard_at = wanted.start, time.monotonic()
     try:
         while position < wanted.end:
             records, reached = [], position
@@ -124,7 +129,9 @@ def _chunks(settings: Settings, wanted: _Range) -> Iterator[_Chunk]:
                     raise Unavailable(f"{wanted.topic}/{wanted.partition}: {message.error().str()}")
             if reached > position:
                 yield _Chunk(wanted.topic, wanted.partition, position, reached, records)
-            position = reached
+                position, heard_at = reached, time.monotonic()
+            elif time.monotonic() - heard_at > SILENCE_S:
+                raise Unavailable(f"{wanted.topic}/{wanted.partition} could not be read on: nothing more came")
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
     finally:

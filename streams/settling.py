@@ -81,19 +81,24 @@ class Settling:
         self._decoder = decoder
         self._models = models
         self._publish = publish
+        #: Of the state; it goes into every version.
+        self.epoch = 0
 
     async def run(self, partitions: Sequence[Partition]) -> int:
         """Settle what is due, of clicks in these partitions. Returns how many conversions.
 
-        Raises Unavailable, Refused, DeliveryFailed.
+        Raises Unavailable, Refused, DeliveryFailed, RegistryUnavailable.
         """
+        await asyncio.to_thread(self._models.follow)
         until_ms = await self._store.watermark(partitions)
         count = 0
         while until_ms is not None:
-            held = await self._store.settle(until_ms, AT_ONCE, until_ms + LEASE_MS)
+            again_ms = until_ms + LEASE_MS
+            held = await self._store.settle(until_ms, AT_ONCE, again_ms)
             if not held.conversions:
                 break
-            await self._settle(held, until_ms)
+            await self._settle(held, until_ms, again_ms)
+            await asyncio.to_thread(self._models.follow)  # a run may take longer than a model is known in advance
             count += len(held.conversions)
         return count
 
@@ -107,7 +112,7 @@ class Settling:
         """Whether a conversion need not be settled: an identifier matches it, and it is not evaluated."""
         return pending.layer != "none" and not self._is_evaluated(pending)
 
-    async def _settle(self, held: Held, until_ms: int) -> None:
+    async def _settle(self, held: Held, until_ms: int, again_ms: int) -> None:
         pending = await asyncio.to_thread(settling_conversions, held, until_ms, self._retention)
         ready = [item for item in pending if self._known_until_ms(item, until_ms) is not None]
         open_ = [item for item in ready if item.layer == "none"]
@@ -117,7 +122,8 @@ class Settling:
                 await self._publish(*batch)
         due = {item.name: self._next_ms(item, until_ms) for item in pending if not self.is_over(item)}
         names = [(item.account_id, item.conversion_id) for item in held.conversions]
-        await self._store.settled(names, {name: due_ms for name, due_ms in due.items() if due_ms is not None})
+        once_more = {name: due_ms for name, due_ms in due.items() if due_ms is not None}
+        await self._store.settled(names, once_more, again_ms)
 
     def _is_evaluated(self, item: Pending) -> bool:
         return item.layer != "none" and is_evaluated(*item.name, self._evaluated_share)
@@ -145,7 +151,8 @@ class Settling:
         matched = [with_match(pending[row], found[row], self._thresholds) for row in chosen]
         some = conversions.take(pa.array(chosen))
         rules, thresholds = self._credit_rules, self._thresholds
-        return ATTRIBUTED, await asyncio.to_thread(assemble, some, matched, NOWHERE, rules, thresholds)
+        batch = await asyncio.to_thread(assemble, some, matched, NOWHERE, rules, thresholds, self.epoch)
+        return ATTRIBUTED, batch
 
     async def _evaluated(self, pending: Sequence[Pending], until_ms: int) -> tuple[str, pa.RecordBatch] | None:
         rows = []

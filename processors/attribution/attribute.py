@@ -123,12 +123,15 @@ def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention:
 
 
 def settling_conversions(held: Held, until_ms: int, retention: Retention) -> list[Pending]:
-    """What is to be settled, of that which is not frozen yet; nothing has arrived for it."""
+    """What is to be settled, of that whose clicks are still held; nothing has arrived for it.
+
+    Who has frozen is settled, too: a correction may have come so late that its first wait ends after that.
+    """
     return [
         evidence.pending(row, -1)
         for evidence in _evidence(held, retention)
-        for row, latest_ms in enumerate(evidence.cases.latest_ingest_ms.tolist())
-        if until_ms <= latest_ms
+        for row, event_ms in enumerate(evidence.cases.event_ms.tolist())
+        if until_ms <= retention.held_until_ms(event_ms)
     ]
 
 
@@ -226,15 +229,19 @@ def assemble(
     origin: Origin,
     rules: CreditRules,
     thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    epoch: int = 0,
 ) -> pa.RecordBatch:
-    """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`."""
+    """Attributed conversions, a row for each row of `conversions`, which are decoded from `pending`.
+
+    `epoch` is the state's: a later one goes before any number of facts.
+    """
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
     touchpoints = touchpoints_of(pending, SCHEMA.field("touchpoints").type)
     count = len(pending)
     columns |= {
         "conversion_ingest_time": [item.conversion.ingest_ms for item in pending],
-        "epoch": [0] * count,
+        "epoch": [epoch] * count,
         "facts_held": [item.facts_held for item in pending],
         "origin_topic": [origin.topic] * count,
         "origin_topic_id": [origin.topic_id] * count,

@@ -24,8 +24,8 @@ __all__ = ["deal_matches", "outdated"]
 SCHEMA = arrow_schema(definition("deal-matches").text)
 
 
-def deal_matches(pending: Sequence[Pending], origin: Origin, rules: CreditRules) -> pa.RecordBatch:
-    """A row for each of `pending`, which are deals."""
+def deal_matches(pending: Sequence[Pending], origin: Origin, rules: CreditRules, epoch: int = 0) -> pa.RecordBatch:
+    """A row for each of `pending`, which are deals. `epoch` is the state's."""
     count = len(pending)
     touchpoints = touchpoints_of(pending, SCHEMA.field("touchpoints").type)
     columns: dict[str, Any] = {
@@ -33,7 +33,7 @@ def deal_matches(pending: Sequence[Pending], origin: Origin, rules: CreditRules)
         "deal_id": [deal_id_of(item.name[1]) for item in pending],
         "window_end_time": [item.conversion.event_ms for item in pending],
         "deal_ingest_time": [item.conversion.ingest_ms for item in pending],
-        "epoch": [0] * count,
+        "epoch": [epoch] * count,
         "facts_held": [item.facts_held for item in pending],
         "origin_topic": [origin.topic] * count,
         "origin_topic_id": [origin.topic_id] * count,

@@ -1,5 +1,6 @@
 """Records and tables of one topic, checked against the contract and encoded."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ __all__ = ["RecordWriter"]
 #: What Arrow raises for a value that a column of this type cannot have.
 MISFITS = (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError)
 PROBE_RECORDS = 24
+#: What may be the name of a field. Where a file has no line of names, its first values are taken for them.
+NAME = re.compile(r"[A-Za-z_][\w-]{0,63}", re.ASCII)
 
 
 class RecordWriter:
@@ -72,7 +75,7 @@ class RecordWriter:
         unknown = sorted(set(table.column_names) - self.known)
         if missing or unknown:
             found = [("missing_field", f"{name} not given") for name in missing]
-            found += [("unknown_field", f"{self.topic.contract} has no {name}") for name in unknown]
+            found += [("unknown_field", f"{self.topic.contract} has no {_shown(name)}") for name in unknown]
             return self._nothing, [BadRecord(0, *problem) for problem in found]
         columns = []
         for field in self._arrow:
@@ -84,11 +87,19 @@ class RecordWriter:
         return self._check(pa.RecordBatch.from_arrays(columns, schema=self._arrow), dropped)
 
     def keys(self, batch: pa.RecordBatch) -> list[bytes | None]:
-        """The record keys: the first of the topic's key fields that has a value."""
+        """The record keys: the first of the topic's key fields with a value; of a scoped topic the tenant in front.
+
+        A scoped key is "length:account_id:value", the length in bytes, so that no two are the same.
+        """
         columns = [batch.column(name) for name in self.topic.key]
         empty = pa.scalar(None, pa.string())
         given = [pc.if_else(pc.equal(pc.binary_length(column), 0), empty, column) for column in columns]
-        keys: list[bytes | None] = pc.coalesce(*given).cast(pa.binary()).to_pylist()
+        found = pc.coalesce(*given)
+        if self.topic.is_scoped:
+            account_id = batch.column("account_id")
+            length = pc.binary_length(account_id).cast(pa.string())
+            found = pc.binary_join_element_wise(length, account_id, found, ":")
+        keys: list[bytes | None] = found.cast(pa.binary()).to_pylist()
         return keys
 
     def encode(self, batch: pa.RecordBatch) -> list[bytes]:
@@ -120,7 +131,7 @@ class RecordWriter:
         if missing := [name for name in self._schema.required if name not in given]:
             return "missing_field", f"{', '.join(missing)} not given"
         if unknown := given.keys() - self.known:
-            return "unknown_field", f"{self.topic.contract} has no {', '.join(sorted(unknown))}"
+            return "unknown_field", f"{self.topic.contract} has no {', '.join(map(_shown, sorted(unknown)))}"
         for name, value in given.items():
             if not _is_exact(value, self._types[name]):
                 return "wrong_type", f"{name} is not exactly a {self._types[name]}"
@@ -178,3 +189,8 @@ def _is_exact(value: Any, kind: pa.DataType) -> bool:
     if isinstance(value, Mapping) and pa.types.is_struct(kind):
         return all(_is_exact(value.get(field.name), field.type) for field in kind)
     return True
+
+
+def _shown(name: str) -> str:
+    """A name that somebody gave to a field; what cannot be one may be anything, somebody's address above all."""
+    return name if NAME.fullmatch(name) else "field with one of the names given"

@@ -52,6 +52,8 @@ LIMITS = {
     "g": (MAX_LINKS, FRAME_BYTES + LINK_HEAD_BYTES + 1),
     "e": (MAX_TRACES, FRAME_BYTES + TRACE_BYTES),
 }
+#: Among the fences, which are named for partitions: when the state was rebuilt.
+EPOCH = "epoch"
 #: What stands for a list with more.
 MANY = b"\x00\x00"
 KEYS_A_SCAN = 1_000
@@ -73,6 +75,7 @@ class AttributionStore:
             for name in ("touchpoints", "conversions")
         }
         self._settle = self._redis.script("unfenced.lua", "attribution.lua", "settle.lua")
+        self._settled = self._redis.script("unfenced.lua", "settled.lua")
 
     async def add_touchpoints(
         self,
@@ -104,8 +107,8 @@ class AttributionStore:
     async def settle(self, until_ms: int, most: int, again_ms: int) -> Held:
         """Take conversions that are due by then, at most so many a shard. Returns what is held for them.
 
-        Until `again_ms` nobody else takes them; by then they are to be given up with `settled`, or due at another
-        time. Raises Unavailable, Refused.
+        Until `again_ms` nobody else takes them; by then they are to be given up with `settled`. Raises Unavailable,
+        Refused.
         """
         argument = packed((MAX_ENTRIES, until_ms, most, again_ms))
         answers = [await self._redis.ask(self._settle(keys=[prefix], args=[argument])) for prefix in self._prefixes]
@@ -117,8 +120,18 @@ class AttributionStore:
             {name: item for part in held for name, item in part.links.items()},
         )
 
-    async def settled(self, names: Collection[Identifier], due_ms: Mapping[Identifier, int]) -> None:
-        """Settle conversions no more, but for those that are due once more. Raises Unavailable, Refused."""
+    async def settled(self, names: Collection[Identifier], due_ms: Mapping[Identifier, int], again_ms: int) -> None:
+        """Give up conversions that `settle` took with this `again_ms`, but for those that are due once more.
+
+        What has been made due since, for a correction came, stays due. Raises Unavailable, Refused.
+        """
+        for prefix in self._prefixes:
+            members = [(_member(name), due_ms.get(name, False)) for name in names if self._prefix(name[0]) == prefix]
+            if members:
+                await self._redis.ask(self._settled(keys=[prefix], args=[packed((again_ms, members))]))
+
+    async def reschedule(self, names: Collection[Identifier], due_ms: Mapping[Identifier, int]) -> None:
+        """Settle conversions no more, or when they are due, whoever has taken them. Raises Unavailable, Refused."""
         for prefix in self._prefixes:
             here = [name for name in names if self._prefix(name[0]) == prefix]
             again = {_member(name): due_ms[name] for name in here if name in due_ms}
@@ -173,6 +186,14 @@ class AttributionStore:
                 )
                 count += await redis.ask(redis.client.unlink(*keys)) if keys else 0
         return count
+
+    async def epoch(self) -> int:
+        """Milliseconds since 1970 at which the state was last rebuilt, 0 where it never was. Raises Unavailable."""
+        return int(await self._redis.ask(self._redis.client.hget(f"{self._prefixes[0]}f:{ROLE}", EPOCH)) or 0)
+
+    async def begin_epoch(self, epoch_ms: int) -> None:
+        """Of a rebuild: what comes of its state goes before all that came of the one before. Raises Unavailable."""
+        await self._redis.ask(self._redis.client.hset(f"{self._prefixes[0]}f:{REBUILD}", EPOCH, str(epoch_ms)))
 
     async def end_rebuild(self) -> None:
         """Make the fences of a rebuild the role's: until then the role finds none, and refuses. Raises Unavailable."""
@@ -237,8 +258,8 @@ def _escaped(prefix: str) -> str:
 
 
 def _tenant(account_id: str) -> str:
-    """With its length in front, which keeps the keys of two tenants apart."""
-    return f"{len(account_id)}:{account_id}"
+    """With its length in front, in bytes, which keeps the keys of two tenants apart."""
+    return f"{len(account_id.encode())}:{account_id}"
 
 
 def _member(name: Identifier) -> str:

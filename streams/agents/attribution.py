@@ -115,6 +115,7 @@ class Attribution:
         # What is held was valid when it arrived, and stays so however old it is when it is read again.
         self._held_decoder = Decoder(topics(settings.namespace)[CONVERSIONS], schemas)
         self._models = models or MatchModels(settings, schemas)
+        self._is_prepared = False
         self._settling = Settling(settings, self._store, self._held_decoder, self._models, self._publish_settled)
         #: Of partitions of clicks: ingest time of the last record that is stored, ms.
         self._stored_until: dict[Partition, int] = {}
@@ -134,6 +135,7 @@ class Attribution:
         await self._patience.wait_for("schemas", lambda: asyncio.to_thread(self._learn_schemas))
         if self._settings.matching.settle_after_s:
             await self._patience.wait_for("models", lambda: asyncio.to_thread(self._models.load))
+        self._is_prepared = True
 
     def _learn_schemas(self) -> None:
         self._inputs.prepare()
@@ -151,6 +153,7 @@ class Attribution:
         self._stored_until = {}
         clicks = {partition: 0 for partition in self._click_partitions() if partition in partitions.values()}
         await self._patience.wait_for("fences", lambda: self._store.note_watermarks(clicks))
+        self._settling.epoch = await self._patience.wait_for("fences", self._store.epoch)
         return await self._patience.wait_for(
             "fences",
             lambda: begin_behind_fences(self._store.fences, partitions, committed, log_starts, start_of_facts),
@@ -273,7 +276,7 @@ class Attribution:
         later = [item.name for item in pending if self._settling.is_matched_later(item)]
         over = [item.name for item in pending if arrived and self._settling.is_over(item)]
         if later or over:
-            await self._in_state(chunk, lambda: self._store.settled([*later, *over], dict.fromkeys(later, 0)))
+            await self._in_state(chunk, lambda: self._store.reschedule([*later, *over], dict.fromkeys(later, 0)))
         return [item for item in pending if item.name not in set(later)]
 
     async def require_state(self) -> None:
@@ -289,17 +292,21 @@ class Attribution:
         log.warning("%s; all partitions begin again behind what it holds", behind)
         self._rewind()
 
-    async def settle(self, is_idle: Mapping[TP, bool]) -> None:
-        """Match by evidence what is due. `is_idle`: of this worker's partitions, whether all of their log is stored."""
-        now_ms = int(time.time() * 1000) - APPENDED_MS
+    async def settle(self, at_end_ms: Mapping[TP, int]) -> None:
+        """Match by evidence what is due.
+
+        `at_end_ms`: of this worker's partitions, when Kafka last said that all of their log is stored, ms; 0 where more
+        is to come.
+        """
+        if not self._is_prepared:
+            return  # without its models, a conversion would be given up unmatched
         stored_until = {}
-        for tp, is_at_end in is_idle.items():
+        for tp, heard_ms in at_end_ms.items():
             partition = Partition(self.topic_ids[tp.topic], tp.partition)
             if self._inputs.topics[tp.topic].contract == CLICKS:
-                stored_until[partition] = max(self._stored_until.get(partition, 0), now_ms if is_at_end else 0)
+                stored_until[partition] = max(self._stored_until.get(partition, 0), heard_ms - APPENDED_MS)
 
         async def settle() -> None:
-            await asyncio.to_thread(self._models.follow)
             await self._store.note_watermarks(stored_until)
             await self._settling.run(self._click_partitions())
 
@@ -343,13 +350,13 @@ class Attribution:
 
     def _assembled(self, conversions: pa.RecordBatch, pending: Sequence[Pending], origin: Origin) -> pa.RecordBatch:
         known = with_credited_ads(pending, self._models.model_for)
-        return assemble(conversions, known, origin, self._credit_rules)
+        return assemble(conversions, known, origin, self._credit_rules, epoch=self._settling.epoch)
 
     def _matched(self, chunk: Chunk, deals: Sequence[Pending]) -> pa.RecordBatch:
         """The matches of deals."""
         origin = Origin(chunk.topic, self.topic_ids[chunk.topic], chunk.partition)
         known = with_credited_ads(deals, self._models.model_for)
-        return deal_matches(known, origin, self._credit_rules)
+        return deal_matches(known, origin, self._credit_rules, self._settling.epoch)
 
     async def _emit(
         self, topic: str, chunk: Chunk, bad: Sequence[BadRecord], outputs: Sequence[tuple[str, pa.RecordBatch]]
@@ -433,7 +440,8 @@ def create_attribution_app(settings: Settings, metrics: RoleMetrics, models: Mod
 
         @app.timer(SETTLE_INTERVAL_S)
         async def settle() -> None:
-            lags, ages = app.consumer.lags(), app.consumer.commit_ages()
-            await role.settle({tp: lag == 0 and ages.get(tp) == 0 for tp, lag in lags.items()})
+            lags, ages, heard_ms = app.consumer.lags(), app.consumer.commit_ages(), app.consumer.heard_ms()
+            is_at_end = {tp: lag == 0 and ages.get(tp) == 0 for tp, lag in lags.items()}
+            await role.settle({tp: heard_ms.get(tp, 0) if at_end else 0 for tp, at_end in is_at_end.items()})
 
     return app

@@ -53,6 +53,8 @@ class MatchModels:
             "isolation.level": "read_committed",
         }
         self._consumer = Consumer({**settings.kafka.client(), **conf})
+        #: Records that have come and that nobody could decode yet.
+        self._taken: list[Message] = []
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +72,10 @@ class MatchModels:
         Raises Unavailable, RegistryUnavailable.
         """
         found = patiently(lambda: self._consumer.list_topics(self._name, TIMEOUT_S)).topics[self._name]
+        if found.error is not None:
+            raise Unavailable(f"{self._name}: {found.error.str()}; `spendloop topics apply` creates what is missing")
+        self._decoder.prepare()
+        self._taken = []
         partitions = [TopicPartition(self._name, number, OFFSET_BEGINNING) for number in found.partitions]
         # Kafka takes half a second to say that a partition ends where nothing more comes: that is known before.
         last = self._last_offsets(partitions)
@@ -108,19 +114,21 @@ class MatchModels:
 
     def _take(self, within_s: float) -> tuple[list[Message], set[int]]:
         """What came, and the partitions of which the end was reached."""
-        records, ended = [], set()
         try:
-            for message in self._consumer.consume(RECORDS_AT_ONCE, within_s):
-                if (error := message.error()) is None:
-                    records.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ended.add(message.partition())
-                elif not error.retriable():
-                    raise Unavailable(f"{self._name}: {error.str()}")
+            messages = self._consumer.consume(RECORDS_AT_ONCE, within_s)
         except KafkaException as error:
             raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
-        if records:
-            self._add(records)
+        records = [message for message in messages if message.error() is None]
+        errors = [message for message in messages if message.error() is not None]
+        # What has come does not come again: it is kept until it is decoded.
+        self._taken += records
+        if self._taken:
+            self._add(self._taken)
+            self._taken = []
+        ended = {message.partition() for message in errors if message.error().code() == KafkaError._PARTITION_EOF}
+        for said in (message.error() for message in errors):
+            if said.code() != KafkaError._PARTITION_EOF and not said.retriable():
+                raise Unavailable(f"{self._name}: {said.str()}")
         return records, ended
 
     def _add(self, records: list[Message]) -> None:

@@ -90,6 +90,16 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):  # type: ignore[misc]
             return False
         return True
 
+    def passed(self, tp: TP) -> tuple[int, int]:
+        """Positions [from, to) passed without a record after the last chunk; none where they are the same."""
+        return self._passed.get(tp, (-1, -1))
+
+    def heard_ms(self, tp: TP) -> int:
+        """When the partition's log was last asked for, ms since 1970; 0 where that is not known."""
+        with suppress(AssertionError):  # it may be lost at any moment
+            return int(self._ensure_consumer().last_poll_timestamp(tp) or 0)
+        return 0
+
     def check_errors(self) -> None:
         """Raises what ended the membership of the group, which otherwise only a fetch tells."""
         self._ensure_consumer()._coordinator.check_errors()
@@ -377,12 +387,19 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
         """Records between the end of the last chunk delivered and the end of the log, by partition."""
         lags = {}
         for tp, progress in self._progress.items():
+            # What was taken back at the end of the log is no record that is still to come.
+            passed_from, passed_to = self._thread.passed(tp)
+            start = passed_to if passed_from == progress.next_start else progress.next_start
             # The thread may lose a partition at any moment, and then asserts that it has it.
             with suppress(AssertionError):
                 end = self.highwater(tp)
                 if end is not None:
-                    lags[tp] = max(end - progress.next_start, 0)
+                    lags[tp] = max(end - start, 0)
         return lags
+
+    def heard_ms(self) -> dict[TP, int]:
+        """When Kafka last said how far each partition's log goes, ms since 1970; 0 where it has not yet."""
+        return {tp: self._thread.heard_ms(tp) for tp in self._progress}
 
     def commit_ages(self) -> dict[TP, float]:
         """Seconds since the oldest record taken and not yet committed was taken, by partition; 0 where none is."""

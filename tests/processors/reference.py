@@ -112,10 +112,10 @@ def changed_conversions(held: Held, offsets: Ids, links: LinkOffsets, retention:
 
 
 def settling_conversions(held: Held, until_ms: int, retention: Retention) -> list[Pending]:
-    """What is to be settled, of that which is not frozen yet; nothing has arrived for it."""
+    """What is to be settled, of that whose clicks are still held; nothing has arrived for it."""
     evidence = _Evidence(held, retention)
     cases = [_Case(conversion, retention) for conversion in held.conversions]
-    return [evidence.pending(case, -1) for case in cases if until_ms <= case.latest_ingest_ms]
+    return [evidence.pending(case, -1) for case in cases if until_ms <= retention.held_until_ms(case.event_ms)]
 
 
 class _Evidence:

@@ -14,6 +14,7 @@ from processors.attribution.attribute import (
     arrived_conversions,
     assemble,
     changed_conversions,
+    settling_conversions,
 )
 from processors.attribution.credit import CreditRules
 from processors.attribution.facts import ConversionContent, Retention, Touchpoint
@@ -439,3 +440,14 @@ def test_an_id_that_too_many_share_identifies_nobody(count: int, layer: str) -> 
     [row] = attribute_at_once(clicks, [conversion()], RETENTION).values()
     assert row["layer"] == layer
     assert len(row["touchpoints"]) == (count if layer == "visitor_id" else 0)
+
+
+def test_a_correction_whose_first_wait_ends_after_freezing_is_settled_all_the_same() -> None:
+    frozen_at = RETENTION.latest_ingest_ms(AT)
+    store = MemoryStore()
+    for offset, (ingest_ms, version) in enumerate([(AT, 0), (frozen_at - 1, 1)]):
+        content = message("conversions", conversion(source_version=version))
+        held = store.add("conversions", [Record(offset, ingest_ms, content)], RETENTION)
+    for until_ms, count in [(frozen_at, 1), (frozen_at + 3_600_000, 1), (RETENTION.held_until_ms(AT) + 1, 0)]:
+        found = settling_conversions(held, until_ms, RETENTION)
+        assert [item.conversion.source_version for item in found] == [1] * count

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,6 +76,7 @@ def state(server: redis.Redis, settings: Settings) -> dict[bytes, Any]:
         else:
             # A fence before the first record says no more than none.
             fields = {field: entries for field, entries in server.hgetall(key).items() if entries != b"-1"}
+            fields.pop(b"epoch", None)  # a rebuild begins another
             value = {field: sorted_entries(entries) for field, entries in fields.items()}
         found[key] = (value, server.expiretime(key))
     return found
@@ -113,12 +115,17 @@ def test_a_lost_state_is_refused_and_rebuilt(deployment: Settings, server: redis
         wait_until_loaded(deployment, roles, "attributed-conversions")
     with connect(deployment) as clickhouse:
         rows = clickhouse.query(
-            "SELECT conversion_id, length(touchpoints.click_id) AS n FROM attributed_conversions FINAL"
+            "SELECT conversion_id, length(touchpoints.click_id) AS n, epoch FROM attributed_conversions FINAL"
         ).to_pylist()
     found = {row["conversion_id"]: row["n"] for row in rows}
     # Found by clicks from before the loss.
     assert [found[f"c{n}-1"] for n in range(5)] == [2] * 5
     assert len(found) == 315
+    # What comes of the rebuilt state goes before what came of the one before, however many facts that had counted.
+    began_ms = {row["epoch"] for row in rows if row["conversion_id"].endswith("-1")} - {0}
+    assert len(began_ms) == 1
+    assert {row["epoch"] for row in rows} == began_ms | {0}
+    assert abs(time.time() * 1000 - began_ms.pop()) < 600_000
 
 
 def test_a_log_that_ends_with_what_is_no_record_is_read_to_its_end(

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -264,6 +265,22 @@ def test_the_key_is_the_first_field_with_a_value() -> None:
     rows = [CLICK | {"visitor_id": visitor, "click_id": "k"} for visitor in ("v", None, "", "é")]
     batch, _ = written("clicks", *rows)
     assert list(WRITERS["clicks"].keys(batch)) == [b"v", b"k", b"k", "é".encode()]
+
+
+def test_a_scoped_key_has_the_tenant_in_front() -> None:
+    topic = replace(TOPICS["clicks"], is_scoped=True)
+    writer = RecordWriter(topic, definition("clicks"), OWN_ID["clicks"], None)
+    accounts = ("acme", "v"), ("7:acme", "v"), ("münchen", "k")
+    rows = [CLICK | {"account_id": account, "visitor_id": visitor} for account, visitor in accounts]
+    batch, _ = writer.from_records(rows, Counter())
+    assert writer.keys(batch) == [b"4:acme:v", b"6:7:acme:v", "8:münchen:k".encode()]
+
+
+@pytest.mark.parametrize("name", ["jo@shop.example", "+49 171 1234567", "491711234567", "Jo Smith"])
+def test_what_is_no_name_of_a_field_is_not_repeated(name: str) -> None:
+    _, [bad] = of_table("clicks", pa.table({key: [value] for key, value in CLICK.items()} | {name: ["y"]}))
+    _, [other] = written("clicks", CLICK | {name: "y"})
+    assert bad.message == other.message == "clicks has no field with one of the names given"
 
 
 def test_no_records_are_no_messages() -> None:

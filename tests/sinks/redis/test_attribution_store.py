@@ -546,3 +546,48 @@ def test_what_others_store_between_two_scripts_does_not_go_with_what_was_read_be
     assert [held_under(held, "vv1") for held in seen] == [["k1"], ["k1", "k2"]]
     assert [(ids(held), held.touchpoints.keys()) for held in own] == [(["c1"], set()), (["c2"], {("acme", "vv1")})]
     assert held_under(own[1], "vv1") == ["k2"]
+
+
+def test_a_correction_that_comes_while_its_conversion_is_settled_stays_due(url: str, namespace: str) -> None:
+    async def scenario() -> list[int]:
+        store = AttributionStore(url, namespace=namespace)
+        name = ("acme", "c")
+        taken = []
+        try:
+            await store.fences.begin({PARTITION: 0})
+            await store.add_conversions(Span(PARTITION, 0, 1), [conversion("c")._replace(due_ms=1_000)])
+            taken.append(len((await store.settle(2_000, 10, 62_000)).conversions))
+            taken.append(len((await store.settle(3_000, 10, 63_000)).conversions))  # somebody has it
+            await store.reschedule([name], {name: 0})
+            await store.settled([name], {}, 62_000)
+            taken.append(len((await store.settle(4_000, 10, 64_000)).conversions))
+            await store.settled([name], {name: 5_000}, 64_000)
+            taken.append(len((await store.settle(4_500, 10, 64_500)).conversions))
+            taken.append(len((await store.settle(5_000, 10, 65_000)).conversions))
+            await store.settled([name], {}, 65_000)
+            taken.append(len((await store.settle(100_000, 10, 200_000)).conversions))
+        finally:
+            await store.close()
+        return taken
+
+    assert asyncio.run(scenario()) == [1, 0, 1, 0, 1, 0]
+
+
+def test_tenants_of_any_name_are_settled(url: str, namespace: str) -> None:
+    async def scenario() -> Held:
+        store = AttributionStore(url, namespace=namespace)
+        names = "acme", "münchen", "商店"
+        facts = [conversion("c:1", account=name)._replace(due_ms=1_000) for name in names]
+        try:
+            await store.fences.begin({PARTITION: 0})
+            await store.add_conversions(Span(PARTITION, 0, 1), facts)
+            return await store.settle(2_000, 10, 62_000)
+        finally:
+            await store.close()
+
+    found = asyncio.run(scenario())
+    assert sorted((item.account_id, item.conversion_id) for item in found.conversions) == [
+        ("acme", "c:1"),
+        ("münchen", "c:1"),
+        ("商店", "c:1"),
+    ]

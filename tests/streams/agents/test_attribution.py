@@ -49,3 +49,24 @@ def test_a_chunk_given_up_while_it_emits_takes_no_failures_of_the_next(deploymen
         assert given_up.cancelled()
 
     asyncio.run(scenario())
+
+
+def test_nothing_is_settled_before_the_models_are_known(deployment: Settings) -> None:
+    """Matched by no model, a conversion would be given up."""
+    role = Attribution(deployment, RoleMetrics(CollectorRegistry()), rewind=lambda: None)
+    runs = []
+
+    async def run(partitions: Any) -> int:
+        runs.append(len(partitions))
+        return 0
+
+    role._settling.run = run  # type: ignore[method-assign]
+
+    async def scenario() -> None:
+        await role.settle({})
+        assert runs == []
+        await role.prepare()
+        await role.settle({})
+
+    asyncio.run(scenario())
+    assert runs == [deployment.kafka.partitions]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from processors.simulation.parameters import World
 from processors.simulation.tables import Tables, tables_of
 from processors.simulation.world import simulate
 from schemas.client.publisher import Publisher
+from schemas.errors import RegistryUnavailable
 from streams.admin import registry
 from streams.matching.columns import Columns
 from streams.matching.learn import CONVERSIONS_AT_ONCE, _groups
@@ -232,6 +234,27 @@ def test_a_reader_that_starts_finds_what_one_that_followed_has(settings: Setting
                 for at_ms in (from_ms - 1, from_ms, from_ms + HOUR_MS):
                     one, other = (found.model_for(account_id, at_ms) for found in (started, models))
                     assert (one and one.version) == (other and other.version)
+    client.close()
+
+
+def test_what_has_come_is_kept_until_the_registry_answers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = registry(settings)
+    *_, last = records(settings)
+    with MatchModels(settings, client) as found:
+        decode, outages = found._decoder.decode, iter([RegistryUnavailable("away"), RegistryUnavailable("away")])
+
+        def failing(*arguments: Any) -> Any:
+            for error in outages:
+                raise error
+            return decode(*arguments)
+
+        monkeypatch.setattr(found._decoder, "decode", failing)
+        with pytest.raises(RegistryUnavailable):
+            found.load()
+        with pytest.raises(RegistryUnavailable):
+            found.follow()
+        follow_until(found, lambda: found.model_for("acme", 2**62) is not None)
+        follow_until(found, lambda: found.model_for("acme", 2**62).version == last["version"])
     client.close()
 
 

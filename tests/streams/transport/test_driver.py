@@ -405,6 +405,34 @@ def test_a_log_that_ends_before_the_commit_stops_the_worker(settings: Settings) 
     assert isinstance(app.crash_reason, RecordsGone)
 
 
+def test_nothing_is_still_to_come_behind_what_was_taken_back(settings: Settings) -> None:
+    """A partition that ends with an aborted transaction is as far as it goes: who waits for it would wait for ever."""
+    source = Source(settings)
+    source.publish_in_transaction(b"a", 10, commit=True)
+    source.publish_in_transaction(b"b", 10, commit=False)
+    values: list[bytes] = []
+    app = lane(settings, source, lambda chunk: values.extend(record.value for record in chunk.records))
+    asyncio.run(run_until(app, lambda: len(values) == 10 and list(app.consumer.lags().values()) == [0]))
+    assert len(values) == 10
+    assert app.crash_reason is None
+
+
+def test_a_role_that_cannot_be_prepared_stops(settings: Settings) -> None:
+    source = Source(settings)
+    source.publish(10)
+    values: list[bytes] = []
+    app = lane(settings, source, lambda chunk: values.extend(record.value for record in chunk.records))
+
+    async def prepare() -> None:
+        await asyncio.sleep(0.1)
+        raise RuntimeError("no such schema")
+
+    app.prepare = prepare
+    asyncio.run(run_until(app, lambda: False))
+    assert str(app.crash_reason) == "no such schema"
+    assert values == []
+
+
 def test_an_aborted_transaction_larger_than_a_fetch_is_passed(settings: Settings) -> None:
     source = Source(settings)
     source.publish(3)
