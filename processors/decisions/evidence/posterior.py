@@ -1,0 +1,120 @@
+"""What the evidence says of each ad's return: a mixture of Gamma distributions over the day of its last change."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.decisions.compiled import Floats
+from processors.decisions.evidence.changes import COUPLING, HAZARD, segments_of
+from processors.decisions.evidence.delay import delay_of, lognormal_delay, matured
+from processors.decisions.evidence.dispersion import dispersion_of, local_rates, weights_of
+from processors.decisions.evidence.prior import GENERIC, Hyperprior, Prior, prior_of
+from processors.decisions.evidence.saturation import EXPONENTS, effective, exponent_of, usual_spend
+from processors.decisions.evidence.statistics import Statistics, observed_lags
+from processors.decisions.evidence.values import Values, values_of
+
+__all__ = ["Background", "Posterior", "learned_exponent", "posterior_of"]
+
+
+class Background(NamedTuple):
+    """What is known of accounts like this one.
+
+    prior: of returns. delay: share of conversions by lag up to each, shape (lags,). value: of a conversion, units of
+    currency.
+    """
+
+    prior: Hyperprior
+    delay: Floats
+    value: float
+
+    @classmethod
+    def generic(cls, lags: int, value: float) -> "Background":
+        """Of an account of which nothing is known: half of its conversions within two days."""
+        return cls(GENERIC, lognormal_delay(2.0, 1.0, lags), value)
+
+
+class Posterior(NamedTuple):
+    """weights, shapes, rates: of the mixture of each ad's return per effective spend, shape (ads, components).
+
+    prior, delay, values, dispersion: as estimated. exponent, usual: of saturation.
+    """
+
+    weights: Floats
+    shapes: Floats
+    rates: Floats
+    prior: Prior
+    delay: Floats
+    values: Values
+    dispersion: float
+    exponent: float
+    usual: float
+
+    @property
+    def mean(self) -> Floats:
+        """Expected return of each ad, shape (ads,)."""
+        found: Floats = (self.weights * self.shapes / self.rates).sum(axis=1)
+        return found
+
+    @property
+    def variance(self) -> Floats:
+        """Of each ad's return, shape (ads,)."""
+        square = (self.weights * self.shapes * (self.shapes + 1) / self.rates**2).sum(axis=1)
+        found: Floats = np.maximum(square - self.mean**2, 1e-12)
+        return found
+
+
+class _Cells(NamedTuple):
+    """Conversions seen and matured exposure as they count; shape (ads, days). Rates are returns."""
+
+    conversions: Floats
+    exposure: Floats
+    dispersion: float
+    prior: Prior
+
+
+def posterior_of(
+    statistics: Statistics,
+    background: Background,
+    exponent: float = 1.0,
+    hazard: float = HAZARD,
+    coupling: float = COUPLING,
+) -> Posterior:
+    """The posterior of cleaned statistics. exponent: of saturation, as `learned_exponent` found it last."""
+    delay, values = delay_of(statistics, background.delay), values_of(statistics, background.value)
+    usual = usual_spend(statistics.spend)
+    cells = _cells(statistics, background, delay, values, effective(statistics.spend, exponent, usual))
+    prior = cells.prior
+    segments = segments_of(cells.conversions, cells.exposure, prior, hazard, coupling)
+    shapes, rates = prior.shape + segments.conversions, prior.rate + segments.exposure
+    unsure = values.uncertainty[:, None]
+    if unsure.any():
+        # The product with an uncertain value, by its first two moments.
+        narrower = 1 / (1 + unsure * (shapes + 1))
+        shapes, rates = shapes * narrower, rates * narrower
+    return Posterior(
+        segments.weights, shapes, rates, prior, delay, values, cells.dispersion, exponent, usual
+    )
+
+
+def learned_exponent(statistics: Statistics, background: Background) -> float:
+    """The exponent of saturation that the account's days speak for. It moves slowly: a cadence of days is enough."""
+    delay, values = delay_of(statistics, background.delay), values_of(statistics, background.value)
+    usual = usual_spend(statistics.spend)
+    evidence = np.empty(len(EXPONENTS))
+    for row, exponent in enumerate(EXPONENTS):
+        cells = _cells(statistics, background, delay, values, effective(statistics.spend, float(exponent), usual))
+        evidence[row] = segments_of(cells.conversions, cells.exposure, cells.prior, coupling=0.0).evidence
+    return exponent_of(evidence)
+
+
+def _cells(
+    statistics: Statistics, background: Background, delay: Floats, values: Values, spend: Floats
+) -> _Cells:
+    conversions = statistics.conversions.sum(axis=2)
+    exposure = spend * matured(delay, observed_lags(statistics)) / values.mean[:, None]
+    rates = local_rates(conversions, exposure, background.prior.mean)
+    dispersion = dispersion_of(conversions, exposure, rates)
+    weights = weights_of(exposure, rates, dispersion)
+    conversions, exposure = weights * conversions, weights * exposure
+    prior = prior_of(conversions.sum(axis=1), exposure.sum(axis=1), background.prior)
+    return _Cells(conversions, exposure, dispersion, prior)

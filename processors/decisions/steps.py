@@ -1,0 +1,46 @@
+"""Ways to a split: at once, half of the way, by rises that reset no learning phase, or not at all.
+
+A platform learns anew where an ad's budget rises by much, and the ad returns less meanwhile. How much is a setting, and
+is charged to each way within the lookahead: a cap on steps costs far more than what it spares.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from processors.decisions.compiled import Floats, Mask
+from processors.decisions.settings import PolicySettings
+
+__all__ = ["Steps", "gentle", "priced"]
+
+
+class Steps(NamedTuple):
+    """splits: shape (candidates, ads), the last is the one in force. resets: which ads learn anew, same shape."""
+
+    splits: Floats
+    resets: Mask
+
+
+def priced(targets: Floats, before: Floats, settings: PolicySettings) -> Steps:
+    """The targets, ways towards them where a reset has a price, and the split in force."""
+    splits = [targets]
+    if settings.reset_loss > 0:
+        splits += [(targets + before) / 2, gentle(targets, before, settings.reset_rise)]
+    everything = np.concatenate([*splits, before[None, :]])
+    resets = everything > (1 + settings.reset_rise) * before[None, :] * (1 + 1e-9)
+    return Steps(everything, resets)
+
+
+def gentle(targets: Floats, before: Floats, rise: float) -> Floats:
+    """The targets without steeper rises; falls are smaller by what rises are. Shape (candidates, ads).
+
+    >>> gentle(np.array([[0.9, 0.1]]), np.array([0.5, 0.5]), 0.2).round(3).tolist()
+    [[0.6, 0.4]]
+    """
+    most = (1 + rise) * before[None, :]
+    capped = np.minimum(targets, most)
+    room = np.maximum(np.minimum(before[None, :], most) - capped, 0.0)
+    missing = 1 - capped.sum(axis=1, keepdims=True)
+    whole = room.sum(axis=1, keepdims=True)
+    filled: Floats = capped + room * np.divide(missing, whole, out=np.zeros_like(missing), where=whole > 1e-12)
+    return filled / filled.sum(axis=1, keepdims=True)
