@@ -38,7 +38,6 @@ def split_of(
 
     budget: of the account and day. before: split that is in force, shape (ads,).
     """
-    ads = len(before)
     returns = draw_returns(posterior, settings.draws, rng)
     noise = rng.standard_normal(returns.shape)
     propensity: Floats = best_shares(returns, posterior.exponent)
@@ -58,12 +57,11 @@ def split_of(
         float(settings.block_d),
         settings.horizon_d if settings.reset_loss <= 0 else settings.reset_horizon_d,
     ) - _lost(steps, mean, posterior.exponent, settings)
-    stay = len(worth) - 1
     best = int(worth.argmax())
-    if worth[best] <= worth[stay] * (1 + settings.hysteresis):
-        best = stay
+    if settings.hysteresis > 0 and worth[best] <= worth[steps.stay] * (1 + settings.hysteresis):
+        best = steps.stay
     shares = steps.splits[best]
-    return Split(shares / shares.sum() if ads else shares, propensity, returns)
+    return Split(shares / shares.sum(), propensity, returns)
 
 
 def _exposures(posterior: Posterior, statistics: Statistics, budget: float, block: int) -> tuple[Floats, Floats]:

@@ -15,20 +15,29 @@ __all__ = ["Steps", "gentle", "priced"]
 
 
 class Steps(NamedTuple):
-    """splits: shape (candidates, ads), the last is the one in force. resets: which ads learn anew, same shape."""
+    """splits: shape (candidates, ads). resets: which ads learn anew, same shape. stay: row of the split in force, where
+    it is one of them, else -1."""
 
     splits: Floats
     resets: Mask
+    stay: int
 
 
 def priced(targets: Floats, before: Floats, settings: PolicySettings) -> Steps:
-    """The targets, ways towards them where a reset has a price, and the split in force."""
+    """The targets, and ways towards them where a reset has a price; the split in force where to keep it may be better.
+
+    Without a price it is no candidate of its own: what is known differs from yesterday, and draws are as likely to
+    flatter it as any other.
+    """
     splits = [targets]
     if settings.reset_loss > 0:
         splits += [(targets + before) / 2, gentle(targets, before, settings.reset_rise)]
-    everything = np.concatenate([*splits, before[None, :]])
+    stays = settings.reset_loss > 0 or settings.hysteresis > 0
+    if stays:
+        splits.append(before[None, :])
+    everything = np.concatenate(splits)
     resets = everything > (1 + settings.reset_rise) * before[None, :] * (1 + 1e-9)
-    return Steps(everything, resets)
+    return Steps(everything, resets, len(everything) - 1 if stays else -1)
 
 
 def gentle(targets: Floats, before: Floats, rise: float) -> Floats:
@@ -40,7 +49,7 @@ def gentle(targets: Floats, before: Floats, rise: float) -> Floats:
     most = (1 + rise) * before[None, :]
     capped = np.minimum(targets, most)
     room = np.maximum(np.minimum(before[None, :], most) - capped, 0.0)
-    missing = 1 - capped.sum(axis=1, keepdims=True)
+    missing = np.maximum(1 - capped.sum(axis=1, keepdims=True), 0.0)
     whole = room.sum(axis=1, keepdims=True)
     filled: Floats = capped + room * np.divide(missing, whole, out=np.zeros_like(missing), where=whole > 1e-12)
     return filled / filled.sum(axis=1, keepdims=True)

@@ -64,10 +64,11 @@ class Posterior(NamedTuple):
 
 
 class _Cells(NamedTuple):
-    """Conversions seen and matured exposure as they count; shape (ads, days). Rates are returns."""
+    """Conversions seen and matured exposure as they count, and what they count for; shape (ads, days). Rates are returns."""
 
     conversions: Floats
     exposure: Floats
+    weights: Floats
     dispersion: float
     prior: Prior
 
@@ -91,25 +92,26 @@ def posterior_of(
         # The product with an uncertain value, by its first two moments.
         narrower = 1 / (1 + unsure * (shapes + 1))
         shapes, rates = shapes * narrower, rates * narrower
-    return Posterior(
-        segments.weights, shapes, rates, prior, delay, values, cells.dispersion, exponent, usual
-    )
+    return Posterior(segments.weights, shapes, rates, prior, delay, values, cells.dispersion, exponent, usual)
 
 
 def learned_exponent(statistics: Statistics, background: Background) -> float:
     """The exponent of saturation that the account's days speak for. It moves slowly: a cadence of days is enough."""
     delay, values = delay_of(statistics, background.delay), values_of(statistics, background.value)
     usual = usual_spend(statistics.spend)
+    linear = _cells(statistics, background, delay, values, statistics.spend)
     evidence = np.empty(len(EXPONENTS))
     for row, exponent in enumerate(EXPONENTS):
-        cells = _cells(statistics, background, delay, values, effective(statistics.spend, float(exponent), usual))
-        evidence[row] = segments_of(cells.conversions, cells.exposure, cells.prior, coupling=0.0).evidence
+        spend = effective(statistics.spend, float(exponent), usual)
+        exposure = linear.weights * spend * matured(delay, observed_lags(statistics)) / values.mean[:, None]
+        prior = prior_of(linear.conversions.sum(axis=1), exposure.sum(axis=1), background.prior)
+        # Segments leave out the part of the likelihood that is the same for all of them: it differs by exponent.
+        evidence[row] = (linear.conversions * np.log(np.maximum(exposure, 1e-300))).sum()
+        evidence[row] += segments_of(linear.conversions, exposure, prior).evidence
     return exponent_of(evidence)
 
 
-def _cells(
-    statistics: Statistics, background: Background, delay: Floats, values: Values, spend: Floats
-) -> _Cells:
+def _cells(statistics: Statistics, background: Background, delay: Floats, values: Values, spend: Floats) -> _Cells:
     conversions = statistics.conversions.sum(axis=2)
     exposure = spend * matured(delay, observed_lags(statistics)) / values.mean[:, None]
     rates = local_rates(conversions, exposure, background.prior.mean)
@@ -117,4 +119,4 @@ def _cells(
     weights = weights_of(exposure, rates, dispersion)
     conversions, exposure = weights * conversions, weights * exposure
     prior = prior_of(conversions.sum(axis=1), exposure.sum(axis=1), background.prior)
-    return _Cells(conversions, exposure, dispersion, prior)
+    return _Cells(conversions, exposure, weights, dispersion, prior)

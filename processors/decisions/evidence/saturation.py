@@ -14,7 +14,7 @@ __all__ = ["EXPONENTS", "effective", "exponent_of", "usual_spend"]
 
 EXPONENTS = np.array([0.6, 0.7, 0.8, 0.9, 1.0])
 #: Most accounts spend where returns hardly fall yet.
-PRIOR = np.array([0.08, 0.1, 0.14, 0.18, 0.5])
+PRIOR = np.array([0.02, 0.03, 0.06, 0.09, 0.8])
 #: Exponents above count as 1.
 LINEAR = 0.975
 

@@ -4,6 +4,7 @@ A to D are facebook ads of a team of 2017 whose export is public, an online shop
 same service with its leads as the signal.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -35,7 +36,7 @@ class DecisionWorld:
     daily_budget: float = 500.0
     value: float = 53.0
     value_cv: float = 0.0
-    mean_return: float = 1.15
+    mean_return: float = 1.0
     law: str = "gamma"
     spread: float = 1.83
     returns: tuple[float, ...] = ()
@@ -51,10 +52,14 @@ class DecisionWorld:
     reset_rise: float = 0.2
 
 
-_SERVICE = DecisionWorld(daily_budget=2000.0, value=1350.0, law="lognormal", spread=0.7, delay_median_d=5.0)
+#: Half of the ads return what they cost.
+_SHOP = DecisionWorld(
+    daily_budget=2000.0, value=60.0, law="lognormal", spread=0.7, mean_return=math.exp(0.7**2 / 2), delay_median_d=2.0
+)
+_SERVICE = replace(_SHOP, value=1350.0, delay_median_d=5.0)
 WORLDS: Mapping[str, DecisionWorld] = {
     "A": DecisionWorld(),
-    "B": DecisionWorld(daily_budget=2000.0, value=60.0, law="lognormal", spread=0.7, delay_median_d=2.0),
+    "B": _SHOP,
     "C": _SERVICE,
     "D": replace(_SERVICE, value=150.0, delay_median_d=1.0),
 }
