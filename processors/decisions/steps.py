@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from processors.decisions.bounds import bounded
 from processors.decisions.compiled import Floats, Mask
 from processors.decisions.settings import PolicySettings
 
@@ -29,6 +30,9 @@ def priced(targets: Floats, before: Floats, settings: PolicySettings) -> Steps:
     Without a price it is no candidate of its own: what is known differs from yesterday, and draws are as likely to
     flatter it as any other.
     """
+    if settings.step_cap is not None:
+        low, high = (1 - settings.step_cap) * before, (1 + settings.step_cap) * before
+        targets = np.stack([bounded(target, low, high) for target in targets])
     splits = [targets]
     if settings.reset_loss > 0:
         splits += [(targets + before) / 2, gentle(targets, before, settings.reset_rise)]
