@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from processors.decisions.compiled import Floats
+from processors.decisions.compiled import Floats, compiled
 
 __all__ = ["bounded"]
 
@@ -20,16 +20,27 @@ def bounded(wanted: Floats, low: Floats, high: Floats, total: float = 1.0) -> Fl
     >>> bounded(np.array([8.0, 1.0, 1.0]), np.zeros(3), np.array([0.5, 1.0, 1.0])).round(3).tolist()
     [0.5, 0.25, 0.25]
     """
+    return _bounded(*(np.asarray(part, np.float64) for part in (wanted, low, high)), total)
+
+
+@compiled
+def _bounded(wanted: Floats, low: Floats, high: Floats, total: float) -> Floats:
     if high.sum() <= total:
-        return high.astype(np.float64)
+        return high.copy()
     if low.sum() >= total:
-        return low.astype(np.float64)
-    largest = float(wanted.max())
-    weights = wanted / largest + LAST if largest > 0 else np.ones(len(wanted))
-    few, many = 0.0, float((high / weights).max())
+        return low.copy()
+    largest = wanted.max()
+    weights = wanted / largest + LAST if largest > 0.0 else np.ones(len(wanted))
+    few, many = 0.0, (high / weights).max()
     for _ in range(HALVINGS):
-        factor = (few + many) / 2
-        if factor in (few, many):
+        factor = (few + many) / 2.0
+        if factor == few or factor == many:  # noqa: PLR1714 (compiled)
             break
-        few, many = (factor, many) if np.clip(weights * factor, low, high).sum() < total else (few, factor)
-    return np.clip(weights * many, low, high)
+        reached = 0.0
+        for part in range(len(weights)):
+            reached += min(max(weights[part] * factor, low[part]), high[part])
+        if reached < total:
+            few = factor
+        else:
+            many = factor
+    return np.minimum(np.maximum(weights * many, low), high)

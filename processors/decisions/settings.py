@@ -17,6 +17,7 @@ class PolicySettings:
     reset_loss, reset_days, reset_rise: what the platform is thought to take from an ad whose budget rises by more than
     `reset_rise`: that share of its return for so many days. 0 where it is not priced. reset_horizon_d: the horizon
     where it is.
+    smallest_change: a budget that would change by less than that share of itself is left as it is.
     step_cap: no share of the budget changes by more than that share of itself at once; None where steps are free.
     """
 
@@ -30,4 +31,5 @@ class PolicySettings:
     reset_days: int = 3
     reset_rise: float = 0.2
     reset_horizon_d: float = 10.0
+    smallest_change: float = 0.0
     step_cap: float | None = None

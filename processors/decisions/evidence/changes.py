@@ -18,8 +18,10 @@ __all__ = ["HAZARD", "Segments", "segments_of"]
 
 #: Of a change of one ad on one day.
 HAZARD = 1 / 500
-#: What is added where another ad surely changed on that day.
+#: What is added where another ad of a few surely changed on that day.
 COUPLING = 0.3
+#: Ads of which it is said: among more, one that changes says less of each of the others.
+FEW = 10
 #: Beginnings that are less likely are let go.
 NEGLIGIBLE = 1e-6
 
@@ -51,11 +53,11 @@ def segments_of(
     alone = Segments(*_forward(conversions, exposure, prior.shape, prior.rate, hazards, hazard))
     if ads < 2 or coupling <= 0 or days < 2:
         return alone
-    changed = np.minimum(alone.weights[:, :days], 0.999999)
+    changed = alone.weights[:, :days].copy()
     changed[:, 0] = 0.0
-    kept = np.log1p(-changed)
-    others = 1 - np.exp(kept.sum(axis=0)[None, :] - kept)
-    raised = np.minimum(hazards + coupling * others, 0.5)
+    first, second = np.sort(changed, axis=0)[[-1, -2]]
+    others = np.where(changed == first[None, :], second[None, :], first[None, :])
+    raised = np.minimum(hazards + coupling * min(1.0, FEW / ads) * others, 0.5)
     return Segments(*_forward(conversions, exposure, prior.shape, prior.rate, raised, hazard))
 
 

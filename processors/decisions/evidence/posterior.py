@@ -16,6 +16,10 @@ from processors.decisions.evidence.values import Values, values_of
 __all__ = ["Background", "Posterior", "learned_exponent", "posterior_of"]
 
 
+#: Matured exposure, conversions at a return of 1, from which on a segment has been seen.
+SEEN = 1.0
+
+
 class Background(NamedTuple):
     """What is known of accounts like this one.
 
@@ -61,6 +65,17 @@ class Posterior(NamedTuple):
         square = (self.weights * self.shapes * (self.shapes + 1) / self.rates**2).sum(axis=1)
         found: Floats = np.maximum(square - self.mean**2, 1e-12)
         return found
+
+    @property
+    def established(self) -> Floats:
+        """Weights without segments that have hardly begun to be seen: what an ad has been so far. Same shape.
+
+        That it may have changed yesterday, unseen, is a reason to look again, and none against what it was.
+        """
+        seen = np.where(self.rates - self.prior.rate < SEEN, 0.0, self.weights)
+        whole = seen.sum(axis=1, keepdims=True)
+        found: Floats = np.where(whole > 0.5, seen, self.weights)
+        return found / found.sum(axis=1, keepdims=True)
 
 
 class _Cells(NamedTuple):

@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from processors.decisions.compiled import Floats
-from processors.decisions.evidence.delay import lognormal_delay
 from processors.decisions.evidence.posterior import Background, learned_exponent, posterior_of
-from processors.decisions.evidence.prior import GENERIC
-from processors.decisions.evidence.statistics import Statistics, cleaned
+from processors.decisions.evidence.statistics import Statistics
 from processors.decisions.settings import PolicySettings
 from processors.decisions.split import split_of
 from processors.simulation.decisions.baselines import corrected_thompson, fixed_rules, greedy, naive_thompson, uniform
@@ -30,17 +28,14 @@ def ours(world: DecisionWorld, rng: np.random.Generator, settings: PolicySetting
     It is told the budget, the typical value of a conversion, and the price of a reset; nothing else of the world.
     """
     settings = settings or PolicySettings(reset_loss=world.reset_loss)
-    exponent = 1.0
+    background, exponent = Background.generic(world.days, world.value), 1.0
 
     def split(statistics: Statistics, before: Floats) -> Floats:
         nonlocal exponent
-        known, _ = cleaned(statistics)
-        lags = known.conversions.shape[2]
-        background = Background(GENERIC, lognormal_delay(2.0, 1.0, lags), world.value)
-        if lags % CADENCE_D == 0:
-            exponent = learned_exponent(known, background)
-        posterior = posterior_of(known, background, exponent, settings.hazard, settings.coupling)
-        return split_of(posterior, known, world.daily_budget, before, settings, rng).shares
+        if statistics.spend.shape[1] % CADENCE_D == 0:
+            exponent = learned_exponent(statistics, background)
+        posterior = posterior_of(statistics, background, exponent, settings.hazard, settings.coupling)
+        return split_of(posterior, statistics, world.daily_budget, before, settings, rng).shares
 
     return split
 

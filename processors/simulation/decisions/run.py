@@ -44,7 +44,7 @@ def run(world: DecisionWorld, market: Market, policy: Policy, rng: np.random.Gen
         past = np.arange(day)
         seen[:, past, day - 1 - past] = truth[:, past, day - 1 - past]
         value_seen[:, past, day - 1 - past] = value_truth[:, past, day - 1 - past]
-        known = Statistics(spend[:, :day], seen[:, :day, :day], value_seen[:, :day, :day], float(day))
+        known = Statistics(spend[:, :day], seen[:, :day], value_seen[:, :day], float(day))
         before, split = split, policy(known, split) if day else split
         rises = (split > (1 + world.reset_rise) * before) & (day > 0) & (world.reset_loss > 0)
         resets += int(rises.sum())
