@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from processors.decisions.compiled import Floats, Ints
+from processors.decisions.draws import draw_returns, interval
 from processors.decisions.evidence.posterior import Background, Posterior, posterior_of
 from processors.decisions.evidence.statistics import Repairs, Statistics, cleaned
 from processors.decisions.limits import Limits, allocate
@@ -18,10 +19,6 @@ from processors.decisions.split import split_of
 from processors.decisions.verdicts import Thresholds, by_loss
 
 __all__ = ["Decisions", "decide"]
-
-#: Of the interval: half of what lies outside it.
-TAIL = 0.025
-
 
 class Decisions(NamedTuple):
     """A row an ad; arrays of shape (ads,). Returns are value per spend at the budget decided, of clicks of the day to
@@ -77,8 +74,7 @@ def decide(
     allocation = allocate(split.shares, limits, settings.smallest_change)
     spend = allocation.budgets * minor
     verdicts = by_loss(posterior, spend, thresholds)
-    returns = np.sort(split.returns, axis=0) * _saturated(posterior, spend)
-    low, high = _interval(returns)
+    low, high = interval(draw_returns(posterior.widened, settings.draws, rng) * _saturated(posterior, spend))
     expected = posterior.mean * _saturated(posterior, spend)
     reasons = reasons_of(allocation, limits.previous, split, verdicts, expected, thresholds)
     return Decisions(
@@ -117,13 +113,3 @@ def _saturated(posterior: Posterior, spend: Floats) -> Floats:
     relative = np.where(spend > 0, spend, posterior.usual) / posterior.usual
     found: Floats = np.power(relative, posterior.exponent - 1)
     return found
-
-
-def _interval(ordered: Floats) -> tuple[Floats, Floats]:
-    """Order statistics between which a further draw lies with the probability asked for; shape (ads,) each."""
-    draws = len(ordered)
-    at = np.array([TAIL, 1 - TAIL]) * (draws + 1) - 1
-    below = np.clip(np.floor(at).astype(np.int64), 0, draws - 2)
-    part = np.clip(at - below, 0.0, 1.0)[:, None]
-    low, high = (1 - part) * ordered[below] + part * ordered[below + 1]
-    return low, high

@@ -5,7 +5,10 @@ import numpy as np
 from processors.decisions.compiled import Floats, compiled
 from processors.decisions.evidence.posterior import Posterior
 
-__all__ = ["best_shares", "draw_returns"]
+__all__ = ["best_shares", "draw_returns", "interval"]
+
+#: Of a 95 % interval: half of what lies outside it.
+TAIL = 0.025
 
 
 def draw_returns(posterior: Posterior, count: int, rng: np.random.Generator) -> Floats:
@@ -53,3 +56,13 @@ def best_shares(returns: Floats, exponent: float) -> Floats:
         for ad in range(ads):
             shares[ad] += (returns[number, ad] / top) ** (1.0 / (1.0 - exponent)) / total
     return shares / count
+
+
+def interval(returns: Floats) -> tuple[Floats, Floats]:
+    """Order statistics between which a further draw lies with 95 %; shape (ads,) each. returns: shape (draws, ads)."""
+    ordered, draws = np.sort(returns, axis=0), len(returns)
+    at = np.array([TAIL, 1 - TAIL]) * (draws + 1) - 1
+    below = np.clip(np.floor(at).astype(np.int64), 0, draws - 2)
+    part = np.clip(at - below, 0.0, 1.0)[:, None]
+    low, high = (1 - part) * ordered[below] + part * ordered[below + 1]
+    return low, high

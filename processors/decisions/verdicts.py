@@ -48,7 +48,7 @@ def by_loss(posterior: Posterior, spend: Floats, thresholds: Thresholds) -> Verd
         relative = np.where(spend > 0, spend, posterior.usual) / posterior.usual
         average = np.power(relative, posterior.exponent - 1)
         marginal = posterior.exponent * average
-    weights = posterior.established
+    weights, posterior = posterior.established, posterior.widened
     mixture = weights, posterior.shapes, posterior.rates
     mean = (weights * posterior.shapes / posterior.rates).sum(axis=1)
     kill = thresholds.kill / average

@@ -12,7 +12,7 @@ import numpy as np
 from processors.decisions.compiled import Floats, compiled
 from processors.decisions.evidence.statistics import Statistics, observed_lags
 
-__all__ = ["delay_of", "lognormal_delay", "matured"]
+__all__ = ["PSEUDO_CONVERSIONS", "delay_of", "lognormal_delay", "matured"]
 
 #: Conversions that the generic delay is worth.
 PSEUDO_CONVERSIONS = 20.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from processors.decisions.compiled import Floats
 from processors.decisions.evidence.changes import COUPLING, HAZARD, segments_of
-from processors.decisions.evidence.delay import delay_of, lognormal_delay, matured
+from processors.decisions.evidence.delay import PSEUDO_CONVERSIONS, delay_of, lognormal_delay, matured
 from processors.decisions.evidence.dispersion import dispersion_of, local_rates, weights_of
 from processors.decisions.evidence.prior import GENERIC, Hyperprior, Prior, prior_of
 from processors.decisions.evidence.saturation import EXPONENTS, effective, exponent_of, usual_spend
@@ -18,6 +18,12 @@ __all__ = ["Background", "Posterior", "learned_exponent", "posterior_of"]
 
 #: Matured exposure, conversions at a return of 1, from which on a segment has been seen.
 SEEN = 1.0
+
+
+#: By how much delays of accounts differ from the generic one: standard deviation of the logarithm of what is on its way.
+DELAY_SPREAD = 0.9
+#: Conversions that the account's usual return is worth.
+FEW = 2.0
 
 
 class Background(NamedTuple):
@@ -40,7 +46,8 @@ class Background(NamedTuple):
 class Posterior(NamedTuple):
     """weights, shapes, rates: of the mixture of each ad's return per effective spend, shape (ads, components).
 
-    prior, delay, values, dispersion: as estimated. exponent, usual: of saturation.
+    prior, delay, values, dispersion: as estimated. exponent, usual: of saturation. level: squared
+    coefficient of variation of a factor common to all ads: how unsure it is what part of the conversions has been seen.
     """
 
     weights: Floats
@@ -52,6 +59,7 @@ class Posterior(NamedTuple):
     dispersion: float
     exponent: float
     usual: float
+    level: float
 
     @property
     def mean(self) -> Floats:
@@ -65,6 +73,12 @@ class Posterior(NamedTuple):
         square = (self.weights * self.shapes * (self.shapes + 1) / self.rates**2).sum(axis=1)
         found: Floats = np.maximum(square - self.mean**2, 1e-12)
         return found
+
+    @property
+    def widened(self) -> "Posterior":
+        """The same with what all ads have in common: for what an ad returns, not for which one returns more."""
+        shapes, rates = _times(self.shapes, self.rates, self.level)
+        return self._replace(shapes=shapes, rates=rates)
 
     @property
     def established(self) -> Floats:
@@ -102,12 +116,9 @@ def posterior_of(
     prior = cells.prior
     segments = segments_of(cells.conversions, cells.exposure, prior, hazard, coupling)
     shapes, rates = prior.shape + segments.conversions, prior.rate + segments.exposure
-    unsure = values.uncertainty[:, None]
-    if unsure.any():
-        # The product with an uncertain value, by its first two moments.
-        narrower = 1 / (1 + unsure * (shapes + 1))
-        shapes, rates = shapes * narrower, rates * narrower
-    return Posterior(segments.weights, shapes, rates, prior, delay, values, cells.dispersion, exponent, usual)
+    shapes, rates = _times(shapes, rates, values.uncertainty[:, None])
+    level = _level(statistics, delay)
+    return Posterior(segments.weights, shapes, rates, prior, delay, values, cells.dispersion, exponent, usual, level)
 
 
 def learned_exponent(statistics: Statistics, background: Background) -> float:
@@ -124,6 +135,24 @@ def learned_exponent(statistics: Statistics, background: Background) -> float:
         evidence[row] = (linear.conversions * np.log(np.maximum(exposure, 1e-300))).sum()
         evidence[row] += segments_of(linear.conversions, exposure, prior).evidence
     return exponent_of(evidence)
+
+
+def _times(shapes: Floats, rates: Floats, uncertainty: Floats | float) -> tuple[Floats, Floats]:
+    """The product with a factor of mean 1 and that squared coefficient of variation, by its first two moments."""
+    narrower = 1 / (1 + uncertainty * (shapes + 1))
+    return shapes * narrower, rates * narrower
+
+
+def _level(statistics: Statistics, delay: Floats) -> float:
+    """The younger the spend and the fewer the conversions seen, the less sure is what part of them these are."""
+    spend = statistics.spend.sum(axis=0)
+    if spend.sum() <= 0:
+        return 0.0
+    young = 1 - float((spend * matured(delay, observed_lags(statistics))).sum() / spend.sum())
+    count = float(statistics.conversions.sum())
+    # Where hardly any have been seen, the prior of returns speaks, and does not depend on them.
+    heard = count / (count + FEW)
+    return (DELAY_SPREAD * young) ** 2 * heard * PSEUDO_CONVERSIONS / (PSEUDO_CONVERSIONS + count)
 
 
 def _cells(statistics: Statistics, background: Background, delay: Floats, values: Values, spend: Floats) -> _Cells:
