@@ -34,7 +34,7 @@ def _bounded(wanted: Floats, low: Floats, high: Floats, total: float) -> Floats:
     few, many = 0.0, (high / weights).max()
     for _ in range(HALVINGS):
         factor = (few + many) / 2.0
-        if factor == few or factor == many:  # noqa: PLR1714 (compiled)
+        if factor in (few, many):
             break
         reached = 0.0
         for part in range(len(weights)):

@@ -20,6 +20,7 @@ from processors.decisions.verdicts import Thresholds, by_loss
 
 __all__ = ["Decisions", "decide"]
 
+
 class Decisions(NamedTuple):
     """A row an ad; arrays of shape (ads,). Returns are value per spend at the budget decided, of clicks of the day to
     come once their conversions have matured.

@@ -27,7 +27,7 @@ class Limits(NamedTuple):
     """Whole minor units of the currency; arrays of shape (ads,).
 
     account: daily budget. previous: budgets in force. least, most: of each ad's budget. edits: changes of each budget
-    in the past hour. own: the advertiser's own budgets, of which no ad gets less than the share `kept` (1-α).
+    in the past hour. own: the advertiser's own budgets, of which no ad gets less than the share `kept`.
     is_stopped: the kill switch: nothing changes.
     """
 

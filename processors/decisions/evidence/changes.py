@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.decisions.compiled import Floats, compiled
+from processors.decisions.compiled import Floats, Ints, compiled
 from processors.decisions.evidence.prior import Prior
 
 __all__ = ["HAZARD", "Segments", "segments_of"]
@@ -84,26 +84,50 @@ def _forward(
                     mass[row] *= unchanged
             begun[active], marks[active], mass[active] = day, start, fresh
             active, unchanged = active + 1, 1.0
-            total = 0.0
-            for row in range(active):
-                first = begun[row]
-                count[ad, first] += conversions[ad, day]
-                base[ad, first] += exposure[ad, day]
-                seen = shape + count[ad, first]
-                mark = math.lgamma(seen) - seen * math.log(rate + base[ad, first])
-                mass[row] *= math.exp(mark - marks[row])
-                marks[row] = mark
-                total += mass[row]
+            total = _observe(
+                conversions[ad, day], exposure[ad, day], shape, rate, count[ad], base[ad], begun[:active], marks, mass
+            )
             evidence += math.log(total)
-            kept = 0
-            for row in range(active):
-                share = mass[row] / total
-                if share >= NEGLIGIBLE or row == active - 1:
-                    begun[kept], marks[kept], mass[kept] = begun[row], marks[row], share
-                    kept += 1
-            active = kept
+            active = _kept(begun, marks, mass, active, total)
         unchanged *= 1.0 - now_hazard
         for row in range(active):
             weights[ad, begun[row]] = mass[row] * unchanged
         weights[ad, days] = 1.0 - unchanged if active else 1.0
     return weights, count, base, evidence
+
+
+@compiled
+def _observe(
+    conversions: float,
+    exposure: float,
+    shape: float,
+    rate: float,
+    count: Floats,
+    base: Floats,
+    begun: Ints,
+    marks: Floats,
+    mass: Floats,
+) -> float:
+    """Each segment's sums, evidence and mass with one day more; returns all mass."""
+    total = 0.0
+    for row, first in enumerate(begun):
+        count[first] += conversions
+        base[first] += exposure
+        seen = shape + count[first]
+        mark = math.lgamma(seen) - seen * math.log(rate + base[first])
+        mass[row] *= math.exp(mark - marks[row])
+        marks[row] = mark
+        total += mass[row]
+    return total
+
+
+@compiled
+def _kept(begun: Ints, marks: Floats, mass: Floats, active: int, total: float) -> int:
+    """Normalised, and without segments that are too unlikely; returns how many are left."""
+    kept = 0
+    for row in range(active):
+        share = mass[row] / total
+        if share >= NEGLIGIBLE or row == active - 1:
+            begun[kept], marks[kept], mass[kept] = begun[row], marks[row], share
+            kept += 1
+    return kept

@@ -20,7 +20,7 @@ __all__ = ["Background", "Posterior", "learned_exponent", "posterior_of"]
 SEEN = 1.0
 
 
-#: By how much delays of accounts differ from the generic one: standard deviation of the logarithm of what is on its way.
+#: By how much what is on its way differs between accounts: standard deviation of its logarithm.
 DELAY_SPREAD = 0.9
 #: Conversions that the account's usual return is worth.
 FEW = 2.0
@@ -93,7 +93,7 @@ class Posterior(NamedTuple):
 
 
 class _Cells(NamedTuple):
-    """Conversions seen and matured exposure as they count, and what they count for; shape (ads, days). Rates are returns."""
+    """Conversions seen and matured exposure as they count, and what they count for; shape (ads, days)."""
 
     conversions: Floats
     exposure: Floats

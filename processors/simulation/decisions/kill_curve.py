@@ -1,4 +1,4 @@
-"""Which ads a rule stops, by what they truly return: accounts whose ads spend the same every day and are judged daily."""
+"""Which ads a rule stops, by what they truly return, where all spend the same every day and are judged daily."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,9 +33,7 @@ class KillCurve:
     ads: int
 
 
-def kill_curve(
-    world: DecisionWorld, seeds: Iterable[int], thresholds: Thresholds | None = None
-) -> list[KillCurve]:
+def kill_curve(world: DecisionWorld, seeds: Iterable[int], thresholds: Thresholds | None = None) -> list[KillCurve]:
     """Of expected loss, and of the fixed rules. A stopped ad spends nothing more and is not judged again."""
     thresholds = thresholds or Thresholds()
     returns: list[Floats] = []
@@ -62,7 +60,9 @@ def _stopped(world: DecisionWorld, statistics: Statistics, is_fixed: bool, thres
         known = Statistics(
             known.spend * active, known.conversions * active[:, :, None], known.value * active[:, :, None], known.now
         )
-        names = by_fixed_rules(known) if is_fixed else by_loss(posterior_of(known, background), even, thresholds).verdict
+        names = (
+            by_fixed_rules(known) if is_fixed else by_loss(posterior_of(known, background), even, thresholds).verdict
+        )
         stopped = np.where((np.array(names) == KILL) & np.isinf(stopped), day, stopped)
     return stopped
 
