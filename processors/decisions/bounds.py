@@ -20,7 +20,7 @@ def bounded(wanted: Floats, low: Floats, high: Floats, total: float = 1.0) -> Fl
     >>> bounded(np.array([8.0, 1.0, 1.0]), np.zeros(3), np.array([0.5, 1.0, 1.0])).round(3).tolist()
     [0.5, 0.25, 0.25]
     """
-    return _bounded(*(np.asarray(part, np.float64) for part in (wanted, low, high)), total)
+    return _bounded(wanted.astype(np.float64), low.astype(np.float64), high.astype(np.float64), total)
 
 
 @compiled
@@ -43,4 +43,5 @@ def _bounded(wanted: Floats, low: Floats, high: Floats, total: float) -> Floats:
             few = factor
         else:
             many = factor
-    return np.minimum(np.maximum(weights * many, low), high)
+    parts: Floats = np.minimum(np.maximum(weights * many, low), high)
+    return parts

@@ -64,16 +64,17 @@ def decide(
     known, repairs = cleaned(statistics)
     _check(known, limits, background)
     rng = np.random.default_rng(seed)
-    posterior = posterior_of(known, background, exponent, settings.hazard, settings.coupling)
-    total = int(limits.previous.sum())
-    even = np.full(len(limits.previous), 1 / max(len(limits.previous), 1))
-    before = limits.previous / total if total > 0 else even
-    if not len(before):
+    if not len(limits.previous):
         empty, none = np.zeros(0), np.zeros(0, np.int64)
         return Decisions(none, none, *(empty,) * 6, [], [], [], repairs)
+    posterior = posterior_of(known, background, exponent, settings.hazard, settings.coupling)
+    # Of the budget there is now: where that has grown, every ad is below its share.
+    before = np.maximum(limits.previous, 0) / max(limits.account, 1)
+    if not before.any():
+        before = np.full(len(before), 1 / len(before))
     split = split_of(posterior, known, limits.account * minor, before, settings, rng)
     allocation = allocate(split.shares, limits, settings.smallest_change)
-    spend = allocation.budgets * minor
+    spend: Floats = allocation.budgets.astype(np.float64) * minor
     verdicts = by_loss(posterior, spend, thresholds)
     low, high = interval(draw_returns(posterior.widened, settings.draws, rng) * _saturated(posterior, spend))
     expected = posterior.mean * _saturated(posterior, spend)

@@ -55,7 +55,8 @@ def best_shares(returns: Floats, exponent: float) -> Floats:
             total += (returns[number, ad] / top) ** (1.0 / (1.0 - exponent))
         for ad in range(ads):
             shares[ad] += (returns[number, ad] / top) ** (1.0 / (1.0 - exponent)) / total
-    return shares / count
+    split: Floats = shares / count
+    return split
 
 
 def interval(returns: Floats) -> tuple[Floats, Floats]:

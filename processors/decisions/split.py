@@ -36,7 +36,7 @@ def split_of(
 ) -> Split:
     """The candidate that the lookahead values most.
 
-    budget: of the account and day. before: split that is in force, shape (ads,).
+    budget: of the account and day. before: budgets in force as shares of `budget`, shape (ads,).
     """
     returns = draw_returns(posterior, settings.draws, rng)
     noise = rng.standard_normal(returns.shape)
@@ -78,4 +78,5 @@ def _exposures(posterior: Posterior, statistics: Statistics, budget: float, bloc
 def _lost(steps: Steps, mean: Floats, exponent: float, settings: PolicySettings) -> Floats:
     """Value that resets take, of each split; shape (candidates,)."""
     days = min(settings.reset_days, settings.block_d)
-    return settings.reset_loss * days * (steps.resets * steps.splits**exponent * mean).sum(axis=1)
+    lost: Floats = settings.reset_loss * days * (steps.resets * steps.splits**exponent * mean).sum(axis=1)
+    return lost

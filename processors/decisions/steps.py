@@ -33,12 +33,12 @@ def priced(targets: Floats, before: Floats, settings: PolicySettings) -> Steps:
     if settings.step_cap is not None:
         low, high = (1 - settings.step_cap) * before, (1 + settings.step_cap) * before
         targets = np.stack([bounded(target, low, high) for target in targets])
-    splits = [targets]
+    splits, stay = [targets], before / before.sum()
     if settings.reset_loss > 0:
-        splits += [(targets + before) / 2, gentle(targets, before, settings.reset_rise)]
+        splits += [(targets + stay) / 2, gentle(targets, before, settings.reset_rise)]
     stays = settings.reset_loss > 0 or settings.hysteresis > 0
     if stays:
-        splits.append(before[None, :])
+        splits.append(stay[None, :])
     everything = np.concatenate(splits)
     resets = everything > (1 + settings.reset_rise) * before[None, :] * (1 + 1e-9)
     return Steps(everything, resets, len(everything) - 1 if stays else -1)
@@ -55,5 +55,7 @@ def gentle(targets: Floats, before: Floats, rise: float) -> Floats:
     room = np.maximum(np.minimum(before[None, :], most) - capped, 0.0)
     missing = np.maximum(1 - capped.sum(axis=1, keepdims=True), 0.0)
     whole = room.sum(axis=1, keepdims=True)
-    filled: Floats = capped + room * np.divide(missing, whole, out=np.zeros_like(missing), where=whole > 1e-12)
-    return filled / filled.sum(axis=1, keepdims=True)
+    part = np.minimum(np.divide(missing, whole, out=np.zeros_like(missing), where=whole > 1e-12), 1.0)
+    filled = capped + room * part
+    splits: Floats = filled / filled.sum(axis=1, keepdims=True)
+    return splits

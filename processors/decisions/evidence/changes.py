@@ -84,11 +84,10 @@ def _forward(
                     mass[row] *= unchanged
             begun[active], marks[active], mass[active] = day, start, fresh
             active, unchanged = active + 1, 1.0
-            total = _observe(
+            evidence += _observe(
                 conversions[ad, day], exposure[ad, day], shape, rate, count[ad], base[ad], begun[:active], marks, mass
             )
-            evidence += math.log(total)
-            active = _kept(begun, marks, mass, active, total)
+            active = _kept(begun, marks, mass, active)
         unchanged *= 1.0 - now_hazard
         for row in range(active):
             weights[ad, begun[row]] = mass[row] * unchanged
@@ -108,26 +107,32 @@ def _observe(
     marks: Floats,
     mass: Floats,
 ) -> float:
-    """Each segment's sums, evidence and mass with one day more; returns all mass."""
-    total = 0.0
+    """Each segment's sums, evidence and mass with one day more; returns the logarithm of the day's evidence."""
+    gains, largest = np.empty(len(begun)), -np.inf
     for row, first in enumerate(begun):
         count[first] += conversions
         base[first] += exposure
         seen = shape + count[first]
         mark = math.lgamma(seen) - seen * math.log(rate + base[first])
-        mass[row] *= math.exp(mark - marks[row])
-        marks[row] = mark
+        gains[row], marks[row] = mark - marks[row], mark
+        if mass[row] > 0.0:
+            largest = max(largest, gains[row])
+    total = 0.0
+    for row in range(len(begun)):
+        # Relative to the largest: a day beyond belief would be more, or less, than a double holds.
+        mass[row] *= math.exp(gains[row] - largest) if mass[row] > 0.0 else 0.0
         total += mass[row]
-    return total
+    for row in range(len(begun)):
+        mass[row] /= total
+    return largest + math.log(total)
 
 
 @compiled
-def _kept(begun: Ints, marks: Floats, mass: Floats, active: int, total: float) -> int:
-    """Normalised, and without segments that are too unlikely; returns how many are left."""
+def _kept(begun: Ints, marks: Floats, mass: Floats, active: int) -> int:
+    """Without segments that are too unlikely; returns how many are left."""
     kept = 0
     for row in range(active):
-        share = mass[row] / total
-        if share >= NEGLIGIBLE or row == active - 1:
-            begun[kept], marks[kept], mass[kept] = begun[row], marks[row], share
+        if mass[row] >= NEGLIGIBLE or row == active - 1:
+            begun[kept], marks[kept], mass[kept] = begun[row], marks[row], mass[row]
             kept += 1
     return kept

@@ -26,12 +26,13 @@ def lognormal_delay(median_d: float, sigma: float, lags: int) -> Floats:
     median_d: days. sigma: of the delay's logarithm.
 
     >>> lognormal_delay(2.0, 1.0, 4).round(2).tolist()
-    [0.18, 0.57, 0.82, 1.0]
+    [0.13, 0.54, 0.82, 1.0]
     """
     ends = np.arange(1, lags + 1)[:, None] - (np.arange(PARTS) + 0.5)[None, :] / PARTS
     normal = np.vectorize(math.erf)((np.log(ends) - math.log(median_d)) / (sigma * math.sqrt(2)))
     cumulated: Floats = ((1 + normal) / 2).mean(axis=1)
-    return cumulated / cumulated[-1]
+    shares: Floats = cumulated / cumulated[-1]
+    return shares
 
 
 def delay_of(statistics: Statistics, generic: Floats, worth: float = PSEUDO_CONVERSIONS) -> Floats:

@@ -89,7 +89,8 @@ class Posterior(NamedTuple):
         seen = np.where(self.rates - self.prior.rate < SEEN, 0.0, self.weights)
         whole = seen.sum(axis=1, keepdims=True)
         found: Floats = np.where(whole > 0.5, seen, self.weights)
-        return found / found.sum(axis=1, keepdims=True)
+        weights: Floats = found / found.sum(axis=1, keepdims=True)
+        return weights
 
 
 class _Cells(NamedTuple):

@@ -32,7 +32,7 @@ def usual_spend(spend: Floats) -> float:
 def effective(spend: Floats, exponent: float, usual: float) -> Floats:
     """Spend as far as it has an effect, same shape.
 
-    >>> effective(np.array([0.0, 40.0]), 0.5, 10.0).tolist()
+    >>> effective(np.array([0.0, 40.0]), 0.5, 10.0).round(9).tolist()
     [0.0, 20.0]
     """
     return spend if exponent == 1.0 else np.power(spend, exponent) * usual ** (1 - exponent)

@@ -45,7 +45,8 @@ def observed_lags(statistics: Statistics) -> Floats:
     >>> observed_lags(Statistics(np.ones((1, 3)), np.zeros((1, 3, 2)), np.zeros((1, 3, 2)), now=2.5)).tolist()
     [2.5, 1.5, 0.5]
     """
-    return np.maximum(statistics.now - np.arange(statistics.spend.shape[1]), 0.0)
+    lags: Floats = np.maximum(statistics.now - np.arange(statistics.spend.shape[1]), 0.0)
+    return lags
 
 
 def cleaned(statistics: Statistics) -> tuple[Statistics, Repairs]:

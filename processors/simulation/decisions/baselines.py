@@ -34,14 +34,16 @@ def fixed_rules(statistics: Statistics, before: Floats) -> Floats:
         killed[np.argmax(np.where(killed, -1.0, seen))] = False
         killed |= np.arange(len(seen)) != np.argmax(np.where(killed, -1.0, seen))
     weights = np.where(killed, 0.0, np.exp(np.minimum(seen / SCALE, 1.0)))
-    return weights / weights.sum()
+    split: Floats = weights / weights.sum()
+    return split
 
 
 def greedy(statistics: Statistics, _: Floats) -> Floats:
     """Nine tenths to the ad with the best return seen, the rest evenly."""
     ads = len(statistics.spend)
     returns = (statistics.value.sum(axis=(1, 2)) + GENERIC.mean) / (statistics.spend.sum(axis=1) + 1.0)
-    return np.full(ads, 0.1 / ads) + 0.9 * (np.arange(ads) == returns.argmax())
+    split: Floats = np.full(ads, 0.1 / ads) + 0.9 * (np.arange(ads) == returns.argmax())
+    return split
 
 
 def naive_thompson(world: DecisionWorld, rng: np.random.Generator) -> Policy:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from processors.decisions.compiled import Floats
+from processors.decisions.compiled import Floats, Mask
 from processors.decisions.evidence.posterior import Background, posterior_of
 from processors.decisions.evidence.statistics import Statistics
 from processors.decisions.verdicts import KILL, Thresholds, by_fixed_rules, by_loss
@@ -80,5 +80,5 @@ def _curve(rule: str, returns: Floats, spend: Floats) -> KillCurve:
     )
 
 
-def _share(part: Floats, whole: Floats) -> float:
+def _share(part: Mask, whole: Mask) -> float:
     return round(float(part[whole].mean()), 4) if whole.any() else float("nan")

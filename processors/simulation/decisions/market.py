@@ -79,7 +79,8 @@ def delay_shape(world: DecisionWorld) -> Floats:
     if world.delay == "exponential":
         ends = np.arange(1, lags + 1)[:, None] - (np.arange(24) + 0.5)[None, :] / 24
         cumulated: Floats = (1 - 0.5 ** (ends / median)).mean(axis=1)
-        return cumulated / cumulated[-1]
+        shares: Floats = cumulated / cumulated[-1]
+        return shares
     if world.delay == "heavy":
         return lognormal_delay(median, 1.6, lags)
     if world.delay == "two-speed":

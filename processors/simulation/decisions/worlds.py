@@ -7,6 +7,7 @@ same service with its leads as the signal.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = ["CONDITIONS", "DELAYS", "DRIFTS", "WORLDS", "DecisionWorld"]
 
@@ -64,7 +65,7 @@ WORLDS: Mapping[str, DecisionWorld] = {
     "D": replace(_SERVICE, value=150.0, delay_median_d=1.0),
 }
 #: What a world may have on top of its drift.
-CONDITIONS: Mapping[str, Mapping[str, float]] = {
+CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "clean": {},
     "noisy": {"day_noise": 0.3, "weekday": 0.2},
     "saturated": {"saturation": 0.8},
