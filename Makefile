@@ -41,4 +41,4 @@ crash: $(READY)
 	@$(BIN)/python -m tests.crash $(CRASH_ARGS)
 
 evaluate: $(READY)
-	@$(BIN)/python -m tests.evaluation $(EVALUATE_ARGS)
+	@$(BIN)/python -m tests.evaluate.decisions $(EVALUATE_ARGS)

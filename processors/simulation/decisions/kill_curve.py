@@ -1,7 +1,9 @@
 """Which ads a rule stops, by what they truly return, where all spend the same every day and are judged daily."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +17,10 @@ from processors.simulation.decisions.market import market_of
 from processors.simulation.decisions.run import run
 from processors.simulation.decisions.worlds import DecisionWorld
 
-__all__ = ["KillCurve", "kill_curve"]
+__all__ = ["RULES", "KillCurve", "Stop", "curves_of", "stops"]
 
+FIXED = "fixed rules"
+RULES = ("expected loss", FIXED)
 GOOD, FAIR, LOSER = 2.0, 1.0, 0.5
 
 
@@ -33,20 +37,30 @@ class KillCurve:
     ads: int
 
 
-def kill_curve(world: DecisionWorld, seeds: Iterable[int], thresholds: Thresholds | None = None) -> list[KillCurve]:
-    """Of expected loss, and of the fixed rules. A stopped ad spends nothing more and is not judged again."""
-    thresholds = thresholds or Thresholds()
-    returns: list[Floats] = []
-    spent: Mapping[str, list[Floats]] = {"expected loss": [], "fixed rules": []}
+class Stop(NamedTuple):
+    """An ad under a rule: what it truly returns, and what it had spent when it was stopped, None where it was not."""
+
+    rule: str
+    returns: float
+    spend: float | None
+
+
+def stops(world: DecisionWorld, seeds: Iterable[int], thresholds: Thresholds | None = None) -> Iterator[Stop]:
+    """Every ad under each of RULES. A stopped ad spends nothing more and is not judged again."""
+    daily = world.daily_budget / world.ads
     for seed in seeds:
         market = market_of(world, np.random.default_rng([seed, 1]))
         statistics = run(world, market, uniform, np.random.default_rng([seed, 2])).statistics
-        returns.append(market.returns[0])
-        for rule, days in spent.items():
-            stopped = _stopped(world, statistics, rule == "fixed rules", thresholds)
-            days.append(stopped * world.daily_budget / world.ads)
-    true = np.concatenate(returns)
-    return [_curve(rule, true, np.concatenate(found)) for rule, found in spent.items()]
+        for rule in RULES:
+            days = _stopped(world, statistics, rule == FIXED, thresholds or Thresholds())
+            for day, returns in zip(days.tolist(), market.returns[0].tolist(), strict=True):
+                yield Stop(rule, returns, None if math.isinf(day) else day * daily)
+
+
+def curves_of(found: Iterable[Stop]) -> list[KillCurve]:
+    """A curve a rule."""
+    ads = list(found)
+    return [_curve(rule, [one for one in ads if one.rule == rule]) for rule in RULES]
 
 
 def _stopped(world: DecisionWorld, statistics: Statistics, is_fixed: bool, thresholds: Thresholds) -> Floats:
@@ -67,16 +81,17 @@ def _stopped(world: DecisionWorld, statistics: Statistics, is_fixed: bool, thres
     return stopped
 
 
-def _curve(rule: str, returns: Floats, spend: Floats) -> KillCurve:
-    stopped, losers = np.isfinite(spend), returns < LOSER
-    cost = spend[stopped & losers]
+def _curve(rule: str, ads: Sequence[Stop]) -> KillCurve:
+    returns = np.array([one.returns for one in ads])
+    stopped = np.array([one.spend is not None for one in ads], np.bool_)
+    cost = [one.spend for one in ads if one.spend is not None and one.returns < LOSER]
     return KillCurve(
         rule=rule,
         good=_share(stopped, returns >= GOOD),
         fair=_share(stopped, returns >= FAIR),
-        losers=_share(stopped, losers),
-        spend=float(np.median(cost)) if len(cost) else None,
-        ads=len(returns),
+        losers=_share(stopped, returns < LOSER),
+        spend=float(np.median(cost)) if cost else None,
+        ads=len(ads),
     )
 
 

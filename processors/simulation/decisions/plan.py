@@ -28,11 +28,6 @@ class Cell(NamedTuple):
     ads: int = 10
 
     @property
-    def title(self) -> str:
-        """The names in one line."""
-        return ", ".join((self.world, self.drift, self.condition, self.policy, f"{self.ads} ads"))
-
-    @property
     def parameters(self) -> DecisionWorld:
         """The world itself."""
         return replace(WORLDS[self.world], drift=self.drift, ads=self.ads, **CONDITIONS[self.condition])
