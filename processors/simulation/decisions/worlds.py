@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["CONDITIONS", "DELAYS", "DRIFTS", "WORLDS", "DecisionWorld"]
 
 DRIFTS = ("none", "abrupt", "random-day", "fatigue", "platform-wide", "seasonal")
-#: Shapes of the delay, with the world's median but for the last: three fifths at a third of it, the rest at three times.
+#: Shapes of the delay with the world's median; of the last, three fifths have a third of it, the rest three times.
 DELAYS = ("lognormal", "exponential", "heavy", "two-speed")
 
 
