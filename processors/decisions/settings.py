@@ -31,5 +31,5 @@ class PolicySettings:
     reset_days: int = 3
     reset_rise: float = 0.2
     reset_horizon_d: float = 10.0
-    smallest_change: float = 0.0
+    smallest_change: float = 0.02
     step_cap: float | None = None

@@ -125,3 +125,23 @@ def test_whatever_the_evidence_budgets_sum_and_figures_are_finite(
     assert (decisions.budget >= 0).all()
     for figures in decisions[2:8]:
         assert np.isfinite(figures).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    account=st.integers(0, 10**7),
+    previous=st.lists(st.integers(0, 10**6), min_size=3, max_size=3),
+    hysteresis=st.sampled_from((0.0, 0.01)),
+    reset_loss=st.sampled_from((0.0, 0.3)),
+    step_cap=st.sampled_from((None, 0.2)),
+    exponent=st.sampled_from((1.0, 0.7)),
+)
+def test_whatever_the_budget_and_the_settings_budgets_sum(
+    account: int, previous: list[int], hysteresis: float, reset_loss: float, step_cap: float | None, exponent: float
+) -> None:
+    limits = limits_of(3)._replace(account=account, previous=np.array(previous))
+    chosen = PolicySettings(hysteresis=hysteresis, reset_loss=reset_loss, step_cap=step_cap)
+    decisions = decide(statistics_of(RETURNS, 200.0), limits, BACKGROUND, 1, settings=chosen, exponent=exponent)
+    assert decisions.budget.sum() == account
+    assert (decisions.budget >= 0).all()
+    assert np.isfinite(np.stack(decisions[2:8])).all()
