@@ -15,11 +15,8 @@ from processors.decisions.evidence.values import Values, values_of
 
 __all__ = ["Background", "Posterior", "learned_exponent", "posterior_of"]
 
-
 #: Matured exposure, conversions at a return of 1, from which on a segment has been seen.
 SEEN = 1.0
-
-
 #: By how much what is on its way differs between accounts: standard deviation of its logarithm.
 DELAY_SPREAD = 0.9
 #: Conversions that the account's usual return is worth.
@@ -46,8 +43,8 @@ class Background(NamedTuple):
 class Posterior(NamedTuple):
     """weights, shapes, rates: of the mixture of each ad's return per effective spend, shape (ads, components).
 
-    prior, delay, values, dispersion: as estimated. exponent, usual: of saturation. level: squared
-    coefficient of variation of a factor common to all ads: how unsure it is what part of the conversions has been seen.
+    prior, delay, values, dispersion: as estimated. exponent, usual: of saturation. level: squared coefficient of
+    variation of a factor common to all ads: how unsure it is what part of the conversions has been seen.
     """
 
     weights: Floats
