@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo up down test check bench crash
+.PHONY: demo up down test check bench crash evaluate
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml
@@ -39,3 +39,6 @@ bench: $(READY)
 
 crash: $(READY)
 	@$(BIN)/python -m tests.crash $(CRASH_ARGS)
+
+evaluate: $(READY)
+	@$(BIN)/python -m tests.evaluate.decisions $(EVALUATE_ARGS)

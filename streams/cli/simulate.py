@@ -1,4 +1,4 @@
-"""`spendloop simulate`: markets whose truth is known, and what attribution and its totals make of them."""
+"""`spendloop simulate`: markets whose truth is known, and what attribution, totals and budgets make of them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -21,6 +21,7 @@ from processors.simulation.tables import Tables, tables_of
 from processors.simulation.totals import Measured, measure
 from processors.simulation.world import simulate as simulate_market
 from streams.cli.output import RESULT_FORMATS, print_result, print_table
+from streams.cli.simulate_policy import policy
 
 __all__ = ["simulate"]
 
@@ -30,6 +31,9 @@ DEFAULT_RESULT = Path("build/attribution.json")
 @click.group()
 def simulate() -> None:
     """Markets whose truth is known, to measure in."""
+
+
+simulate.add_command(policy)
 
 
 @simulate.command("attribution")
