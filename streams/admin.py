@@ -1,5 +1,6 @@
 """Creates topics and registers schemas, and finds out which generation of a topic is there."""
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 TIMEOUT_S = 30.0
+RETRY_S = 0.2
 #: What is asked every few seconds also tells that Kafka does not answer.
 BRIEF_TIMEOUT_S = 5.0
 DAY_MS = 86_400_000
@@ -93,7 +95,11 @@ def apply_topics(settings: Settings) -> list[Applied]:
     for topic in wanted.values():
         _require_partitions(topic, present.get(topic.name), settings.kafka.partitions)
     missing = [topic for topic in wanted.values() if topic.name not in present]
-    _create(admin, missing, settings)
+    if unheard_of := _create(admin, missing, settings):
+        present |= _counts_of(admin, unheard_of)
+        missing = [topic for topic in missing if topic.name not in present]
+        for topic in wanted.values():
+            _require_partitions(topic, present.get(topic.name), settings.kafka.partitions)
     _configure(admin, [topic for topic in wanted.values() if topic.name in present], settings)
     client = registry(settings)
     try:
@@ -153,7 +159,19 @@ def _require_partitions(topic: Topic, present: int | None, wanted: int) -> None:
         )
 
 
-def _create(admin: AdminClient, missing: Collection[Topic], settings: Settings) -> None:
+def _counts_of(admin: AdminClient, names: Collection[str]) -> dict[str, int]:
+    """The same of topics that are there and of which a broker may not have heard yet. Raises Unavailable."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while set(names) - (found := _partition_counts(admin)).keys():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"Kafka has {', '.join(sorted(names))} and does not say how many partitions they have")
+        time.sleep(RETRY_S)
+    return {name: found[name] for name in names}
+
+
+def _create(admin: AdminClient, missing: Collection[Topic], settings: Settings) -> set[str]:
+    """Create topics; the names of those that somebody else has created, a moment ago. Raises TopicError."""
+    present = set()
     new = [
         NewTopic(
             topic.name,
@@ -169,6 +187,8 @@ def _create(admin: AdminClient, missing: Collection[Topic], settings: Settings) 
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicError(f"{name} could not be created: {error.args[0].str()}") from error
+            present.add(name)
+    return present
 
 
 def _configure(admin: AdminClient, present: Collection[Topic], settings: Settings) -> None:

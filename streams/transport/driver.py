@@ -279,7 +279,7 @@ class Consumer(stock.Consumer):  # type: ignore[misc]
 
     async def _deliver(self, tp: TP, chunk: Chunk) -> None:
         progress = self._progress.get(tp)
-        if progress is None or not self._is_current(chunk):
+        if progress is None or progress.is_given_up or not self._is_current(chunk):
             return
         if chunk.start != progress.next_start:
             log_start, log_end = (await self.earliest_offsets(tp))[tp], (await self.highwaters(tp))[tp]

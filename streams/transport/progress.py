@@ -22,17 +22,22 @@ class Progress:
     >>> first.finish()
     >>> progress.committable()
     20
+    >>> progress.abandon()
+    >>> progress.has_room, progress.is_given_up  # what came next would be worked on without what was abandoned
+    (False, True)
     """
 
     def __init__(self, start: int) -> None:
         #: Where the next chunk has to begin.
         self.next_start = start
         self._chunks: deque[Chunk] = deque()
+        #: Something was abandoned: the partition begins anew, and until then nothing is delivered.
+        self.is_given_up = False
 
     @property
     def has_room(self) -> bool:
         """Whether another chunk may be taken into memory."""
-        return sum(not chunk.is_finished for chunk in self._chunks) < MAX_CHUNKS
+        return not self.is_given_up and sum(not chunk.is_finished for chunk in self._chunks) < MAX_CHUNKS
 
     @property
     def is_idle(self) -> bool:
@@ -65,6 +70,7 @@ class Progress:
 
     def abandon(self, *, waiting_only: bool = False) -> None:
         """Whatever is not finished counts for nothing any more."""
+        self.is_given_up = True
         for chunk in self._chunks:
             if chunk.is_waiting or not (waiting_only or chunk.is_finished):
                 chunk.abandon()

@@ -25,6 +25,8 @@ DEALS_SHARE = 0.4
 CHUNK_SIZES = (130, 250, 777, 2_500, 5_000)
 #: A portion lasts so long where something else than the work's progress says when to kill.
 PORTION_S = 4.0
+#: Where Redis has to be at work for a while to have something to forget, beside a worker that takes long to start.
+FORGETTING_PORTION_S = 8.0
 
 Disturb = Callable[[Crew, np.random.Generator, int, LocalStack], Disturbance]
 
@@ -92,7 +94,7 @@ WINDOWS: Mapping[str, Window] = {
     "attribution: Redis lost its last second": attribution(
         _forgetting("stored", "producing", "produced", "finished"),
         compare=partial(attributed.compare, has_forgotten=True),
-        portion_s=PORTION_S,
+        portion_s=FORGETTING_PORTION_S,
     ),
     "deals: stored, not produced": deals(_at("stored")),
     "deals: produced, not acknowledged": deals(_at("producing", "produced")),
@@ -103,7 +105,7 @@ WINDOWS: Mapping[str, Window] = {
     "deals: Redis lost its last second": deals(
         _forgetting("stored", "producing", "produced", "finished"),
         compare=partial(dealt.compare, has_forgotten=True),
-        portion_s=PORTION_S,
+        portion_s=FORGETTING_PORTION_S,
     ),
     "sums: produced, not fenced": sums(_at("produced", "adding")),
     "sums: fenced, not acknowledged": sums(_at("fenced", "finished", "committing")),
@@ -114,7 +116,7 @@ WINDOWS: Mapping[str, Window] = {
     "sums: Kafka killed": sums(_server("kafka"), portion_s=PORTION_S),
     "sums: Redis killed": sums(_server("redis"), portion_s=PORTION_S),
     "sums: Redis lost its last second": sums(
-        _forgetting("produced", "adding", "fenced", "finished"), portion_s=PORTION_S
+        _forgetting("produced", "adding", "fenced", "finished"), portion_s=FORGETTING_PORTION_S
     ),
     "loader: before insert": loader(_at("decoded", "pending")),
     "loader: inside insert": loader(_at("inserting")),

@@ -16,20 +16,21 @@ def test_a_static_member_whose_name_another_takes_says_so(
     monkeypatch.setenv("SPENDLOOP_KAFKA__GROUP_INSTANCE_ID", "first")
     settings = load_settings()
     topic = topics(settings.namespace)["model-credit"].name
-    first, second = (Ownership(settings.kafka, settings.group("credit"), topic, lambda: False) for _ in range(2))
+    members = [Ownership(settings.kafka, settings.group("credit"), topic, lambda: False)]
     deadline = time.monotonic() + 60
     try:
-        while not first.partitions:
-            first.wait(0.1)
+        while not members[0].partitions:
+            members[0].wait(0.1)
             assert time.monotonic() < deadline
+        members.append(Ownership(settings.kafka, settings.group("credit"), topic, lambda: False))
         with pytest.raises(MemberFenced, match="group_instance_id"):
-            _take_turns(second, first, deadline)
+            _take_turns(members, deadline)
     finally:
-        first.leave()
-        second.leave()
+        for member in members:
+            member.leave()
 
 
-def _take_turns(second: Ownership, first: Ownership, deadline: float) -> None:
+def _take_turns(members: list[Ownership], deadline: float) -> None:
     while time.monotonic() < deadline:
-        second.wait(0.1)
-        first.wait(0.1)
+        for member in members:
+            member.wait(0.1)
