@@ -115,7 +115,7 @@ def settling_conversions(held: Held, until_ms: int, retention: Retention) -> lis
     """What is to be settled, of that whose clicks are still held; nothing has arrived for it."""
     evidence = _Evidence(held, retention)
     cases = [_Case(conversion, retention) for conversion in held.conversions]
-    return [evidence.pending(case, -1) for case in cases if until_ms <= retention.held_until_ms(case.event_ms)]
+    return [evidence.pending(case, -1) for case in cases if until_ms <= retention.held_until_ms(case.chosen.event_ms)]
 
 
 class _Evidence:
