@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.stack import LocalStack
+from streams.cli.output import print_table
 from streams.local import start_roles, start_servers
 from streams.settings import stack_directory
 
@@ -22,7 +23,7 @@ def up(servers_only: bool) -> None:
     settings = start_servers(stack, lambda line: console.print(line, highlight=False))
     if not servers_only:
         start_roles(stack, settings)
-    _show(console, stack)
+    _show(stack)
 
 
 @click.command()
@@ -37,19 +38,20 @@ def down(wipe: bool) -> None:
 @click.pass_context
 def status(ctx: click.Context) -> None:
     """Show what runs, where, and where its data and logs are. Exits with 1 where something does not run."""
-    healthy = _show(Console(), LocalStack(stack_directory()))
+    healthy = _show(LocalStack(stack_directory()))
     ctx.exit(0 if healthy else 1)
 
 
-def _show(console: Console, stack: LocalStack) -> bool:
+def _show(stack: LocalStack) -> bool:
     table = Table("name", "health", "pid")
-    for name in ("address", "data", "log"):
+    table.add_column("address", no_wrap=True)  # to be copied
+    for name in ("data", "log"):
         table.add_column(name, overflow="fold")
     statuses = stack.status()
     for item in statuses:
         cells = (item.name, item.health, item.pid, item.address, _short(item.data), _short(item.log))
         table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    console.print(table)
+    print_table(table)
     return all(item.health in ("healthy", "running") for item in statuses)
 
 
