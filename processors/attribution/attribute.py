@@ -14,10 +14,11 @@ from processors.attribution.facts import ConversionContent, Retention, Touchpoin
 from processors.attribution.identified import CreditedAd, credited_ads
 from processors.attribution.links import LinkFact, counting_links, read_links
 from processors.attribution.paths import Cases, Paths, Touchpoints, is_overfull
-from processors.attribution.person import CLICK_LAYERS, Person
+from processors.attribution.person import Person
 from processors.attribution.probable import Match
 from processors.attribution.use import Thresholds
 from processors.deals.facts import is_forgotten
+from processors.matching.deterministic import CLICK_IDS
 from processors.matching.model import MatchModel
 from schemas.definitions import arrow_schema, definition
 from schemas.facts import Held, Identifier
@@ -28,6 +29,7 @@ __all__ = [
     "Split",
     "arrived_conversions",
     "assemble",
+    "batch_of",
     "changed_conversions",
     "confidence_ad",
     "credited_click_id",
@@ -36,6 +38,7 @@ __all__ = [
     "settling_conversions",
     "split_of",
     "touchpoints_of",
+    "version_columns",
     "with_credited_ads",
     "with_match",
 ]
@@ -238,15 +241,9 @@ def assemble(
     columns: dict[str, Any] = {name: conversions.column(name) for name in conversions.schema.names}
     latest_fbclid = [_latest_fbclid(item.touchpoints) for item in pending]
     touchpoints = touchpoints_of(pending, SCHEMA.field("touchpoints").type)
-    count = len(pending)
     columns |= {
         "conversion_ingest_time": [item.conversion.ingest_ms for item in pending],
-        "epoch": [epoch] * count,
-        "facts_held": [item.facts_held for item in pending],
-        "origin_topic": [origin.topic] * count,
-        "origin_topic_id": [origin.topic_id] * count,
-        "origin_partition": [origin.partition] * count,
-        "origin_offset": [item.offset for item in pending],
+        **version_columns(pending, origin, epoch),
         **_recognised(pending, thresholds),
         "lookback_window_s": [item.lookback_s for item in pending],
         "model_version": [model_version(item) for item in pending],
@@ -255,12 +252,30 @@ def assemble(
         "attributed_fbclid": [touch.fbclid if touch else None for touch in latest_fbclid],
         "fbclid_first_seen": [touch.event_ms if touch else None for touch in latest_fbclid],
     }
+    return batch_of(columns, SCHEMA)
+
+
+def version_columns(pending: Sequence[Pending], origin: Origin, epoch: int) -> dict[str, Any]:
+    """Columns that order the versions of one conversion or deal, and say whose arrival caused each."""
+    count = len(pending)
+    return {
+        "epoch": [epoch] * count,
+        "facts_held": [item.facts_held for item in pending],
+        "origin_topic": [origin.topic] * count,
+        "origin_topic_id": [origin.topic_id] * count,
+        "origin_partition": [origin.partition] * count,
+        "origin_offset": [item.offset for item in pending],
+    }
+
+
+def batch_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Columns by name, as Arrow or as lists, as a batch of the schema."""
     arrays = [
         column if isinstance(column, pa.Array) else pa.array(column, field.type)
-        for field in SCHEMA
+        for field in schema
         for column in [columns[field.name]]
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def with_match(pending: Pending, match: Match, thresholds: Thresholds) -> Pending:
@@ -276,7 +291,7 @@ def with_credited_ads(pending: Sequence[Pending], model_of: Callable[[str, int],
     """
     rows_of: dict[str, tuple[MatchModel, list[int]]] = {}
     for row, item in enumerate(pending):
-        if item.touchpoints and item.layer not in CLICK_LAYERS and item.match is None:
+        if item.touchpoints and item.layer not in CLICK_IDS and item.match is None:
             model = model_of(item.name[0], item.conversion.ingest_ms)
             if model is not None:
                 rows_of.setdefault(model.version, (model, []))[1].append(row)
@@ -315,7 +330,7 @@ def confidence_ad(item: Pending) -> float | None:
         return item.match.ad
     if item.credited:
         return item.credited.confidence
-    return 1.0 if item.touchpoints and item.layer in CLICK_LAYERS else None
+    return 1.0 if item.touchpoints and item.layer in CLICK_IDS else None
 
 
 def model_version(item: Pending) -> str:

@@ -5,13 +5,11 @@ from collections.abc import Collection, Sequence
 from processors.attribution.facts import PERSONAL, ConversionContent, Touchpoint
 from processors.attribution.graph import KINDS, STRONG, Graph, Link, links_of
 
-__all__ = ["CLICK_LAYERS", "LAYERS", "Person"]
+__all__ = ["LAYERS", "Person"]
 
 #: What a conversion is matched by, the surest first; by the first that holds for any of its touchpoints it is called.
 LAYERS = ("click_id", "fbclid", "external_id", "email", "phone", "visitor_id", "device_graph", "none")
 CLICK_ID, FBCLID, DEVICE_GRAPH, NONE = map(LAYERS.index, ("click_id", "fbclid", "device_graph", "none"))
-#: Of which the click is named, and not only the person.
-CLICK_LAYERS = ("click_id", "fbclid")
 BY_KIND = {kind: LAYERS.index(name) for kind, name in PERSONAL.items()}
 
 

@@ -8,12 +8,14 @@ import pyarrow as pa
 from processors.attribution.attribute import (
     Origin,
     Pending,
+    batch_of,
     confidence_ad,
     credited_click_id,
     lists_of,
     model_version,
     split_of,
     touchpoints_of,
+    version_columns,
 )
 from processors.attribution.credit import CreditRules
 from processors.deals.facts import deal_id_of, deal_name
@@ -26,19 +28,13 @@ SCHEMA = arrow_schema(definition("deal-matches").text)
 
 def deal_matches(pending: Sequence[Pending], origin: Origin, rules: CreditRules, epoch: int = 0) -> pa.RecordBatch:
     """A row for each of `pending`, which are deals. `epoch` is the state's."""
-    count = len(pending)
     touchpoints = touchpoints_of(pending, SCHEMA.field("touchpoints").type)
     columns: dict[str, Any] = {
         "account_id": [item.name[0] for item in pending],
         "deal_id": [deal_id_of(item.name[1]) for item in pending],
         "window_end_time": [item.conversion.event_ms for item in pending],
         "deal_ingest_time": [item.conversion.ingest_ms for item in pending],
-        "epoch": [epoch] * count,
-        "facts_held": [item.facts_held for item in pending],
-        "origin_topic": [origin.topic] * count,
-        "origin_topic_id": [origin.topic_id] * count,
-        "origin_partition": [origin.partition] * count,
-        "origin_offset": [item.offset for item in pending],
+        **version_columns(pending, origin, epoch),
         "layer": [item.layer for item in pending],
         "confidence_person": [None if item.layer == "none" else 1.0 for item in pending],
         "confidence_ad": [confidence_ad(item) for item in pending],
@@ -48,12 +44,7 @@ def deal_matches(pending: Sequence[Pending], origin: Origin, rules: CreditRules,
         "touchpoints": touchpoints,
         "credits": _credits(touchpoints, rules),
     }
-    arrays = [
-        column if isinstance(column, pa.Array) else pa.array(column, field.type)
-        for field in SCHEMA
-        for column in [columns[field.name]]
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    return batch_of(columns, SCHEMA)
 
 
 def outdated(deals: Sequence[Pending], matches: pa.RecordBatch) -> list[Pending]:
